@@ -1,0 +1,210 @@
+"""Evaluating a model on a suite: the boundary to lm-eval."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from lm_eval.api.task import Task
+from lm_eval.evaluator import evaluate
+from lm_eval.utils import handle_non_serializable
+from transformers import PreTrainedTokenizerBase
+
+from siftune.evaluate import catalog
+from siftune.evaluate.conversations import ConversationTask, ExactMatchTask, ResponseLossTask, ratio_stderr
+from siftune.evaluate.lm import SiftuneLM
+from siftune.evaluate.loading import Loaded, load
+from siftune.evaluate.results import SuiteResult, TaskResult, suite_result
+from siftune.evaluate.suite import Suite
+from siftune.evaluate.tasks import EvalTask, EvaluationError, ExactMatch, LMEvalTask, ResponseLoss
+from siftune.finetune.model import ModelRef, load_causal_lm, load_tokenizer
+from siftune.selection.pool.source import PoolSource
+from siftune.selection.pool.store import Pool
+
+BOOTSTRAP_ITERATIONS = 1000
+"""For the metrics whose standard error lm-eval bootstraps (its 100,000 take minutes in Python and change no digit shown)."""
+
+
+def validate_suite(suite: Suite) -> None:
+    """Refuse what can be seen to fail, in seconds and without a model: unknown tasks, metrics and filters, missing files,
+    data sets that need the hub where it cannot be reached. EvaluationError names the task."""
+    suite.inputs()
+    for name, task in suite.tasks.items():
+        if isinstance(task, LMEvalTask):
+            with _naming(name):
+                catalog.check(task)
+
+
+def evaluate_suite(
+    ref: ModelRef,
+    suite: Suite,
+    folder: Path,
+    seed: int,
+    pools: Callable[[PoolSource], Pool],
+    on_task: Callable[[str], None] = lambda name: None,
+) -> SuiteResult:
+    """Evaluate the model on every task that `folder` holds no result of yet, and give the results of all.
+
+    A task is the unit of resume: tasks/<name>.json is written last and atomically, after samples/<name>.jsonl (the
+    prompts, the model's outputs and their metrics, document by document). The same seed gives the same result whatever
+    was there before. All data is read before the model is loaded. `on_task` is told of each task before it runs.
+    """
+    pending = [name for name in suite.tasks if not _result_file(folder, name).exists()]
+    if pending:
+        with _quiet():
+            tokenizer = load_tokenizer(ref)
+            loaded = {name: _load(name, suite, tokenizer, pools) for name in pending}
+            lm = SiftuneLM(
+                load_causal_lm(ref), tokenizer, batch_size=suite.batch_size, conversation_length=ref.max_length
+            )
+            for name in pending:
+                on_task(name)
+                _evaluate_task(lm, name, suite, loaded[name], folder, seed)
+    results = {name: TaskResult.from_json(name, _read(_result_file(folder, name))) for name in suite.tasks}
+    return suite_result(results, suite.headline)
+
+
+def _load(
+    name: str, suite: Suite, tokenizer: PreTrainedTokenizerBase, pools: Callable[[PoolSource], Pool]
+) -> Loaded:
+    task = suite.tasks[name]
+    with _naming(name):
+        if isinstance(task, LMEvalTask):
+            catalog.check(task)
+            return load(task)
+        pool = pools(task.data)
+        count = min(len(pool), suite.limit_of(name) or len(pool))
+        if count == 0:
+            raise EvaluationError(f"its data {task.data.name} has no row")
+        rows = list(pool.rows(range(count)))
+        built: ConversationTask
+        if isinstance(task, ResponseLoss):
+            built = ResponseLossTask(name, rows, tokenizer)
+        else:
+            built = ExactMatchTask(name, rows, tokenizer, max_new_tokens=task.max_new_tokens)
+        return Loaded(name, {name: built}, {})
+
+
+def _evaluate_task(lm: SiftuneLM, name: str, suite: Suite, loaded: Loaded, folder: Path, seed: int) -> None:
+    task = suite.tasks[name]
+    _seed_everything(loaded.tasks, seed)
+    on_documents = isinstance(task, LMEvalTask)
+    results = evaluate(
+        lm=lm,
+        task_dict={"tasks": dict(loaded.tasks), "groups": dict(loaded.groups)},
+        limit=suite.limit_of(name) if on_documents else None,
+        bootstrap_iters=BOOTSTRAP_ITERATIONS,
+        apply_chat_template=isinstance(task, LMEvalTask) and task.apply_chat_template,
+        fewshot_as_multiturn=isinstance(task, LMEvalTask) and task.fewshot_as_multiturn,
+        confirm_run_unsafe_code=isinstance(task, LMEvalTask) and task.run_generated_code,
+    )
+    with _naming(name):
+        result = _task_result(name, task, loaded.name, results)
+    samples = folder / "samples" / f"{name}.jsonl"
+    _write(samples, "".join(_sample_lines(results["samples"])))
+    _write(_result_file(folder, name), json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n")
+
+
+def _task_result(name: str, task: EvalTask, reported: str, results: Mapping[str, Any]) -> TaskResult:
+    values = results["results"][reported]
+    metric, key = _metric_key(task)
+    measured = {k: float(v) for k, v in values.items() if "," in k and isinstance(v, (int, float, np.number))}
+    scores = {k: v for k, v in measured.items() if "_stderr," not in k}
+    if key not in scores:
+        raise EvaluationError(f"metric {key!r} was not among what it measured: {', '.join(scores)} (metric,filter)")
+    stderr = measured.get(key.replace(",", "_stderr,", 1))
+    if isinstance(task, ResponseLoss):
+        stderr = ratio_stderr([sample["nats_per_byte"] for sample in results["samples"][reported]])
+    return TaskResult(
+        name=name,
+        metric=metric,
+        value=scores[key],
+        stderr=stderr if stderr is not None and np.isfinite(stderr) else None,
+        higher_is_better=_direction(task, results["higher_is_better"].get(reported, {}).get(metric)),
+        samples=int(values["sample_len"]),
+        details={k: v for k, v in scores.items() if k != key and np.isfinite(v)},
+    )
+
+
+def _metric_key(task: EvalTask) -> tuple[str, str]:
+    if isinstance(task, LMEvalTask):
+        return task.metric, f"{task.metric},{task.filter}"
+    metric = "exact_match" if isinstance(task, ExactMatch) else "nats_per_byte"
+    return metric, f"{metric},none"
+
+
+def _direction(task: EvalTask, known: bool | None) -> bool:
+    if isinstance(task, LMEvalTask) and task.higher_is_better is not None:
+        return task.higher_is_better
+    if known is None:
+        raise EvaluationError("lm-eval does not say which direction of its metric is better: set higher_is_better")
+    return bool(known)
+
+
+def _sample_lines(samples: Mapping[str, list[dict[str, Any]]]) -> Iterator[str]:
+    for task, rows in samples.items():
+        for row in rows:
+            yield json.dumps({"task": task, **row}, default=handle_non_serializable, ensure_ascii=False) + "\n"
+
+
+def _seed_everything(tasks: Mapping[str, Task], seed: int) -> None:
+    """Before each task, so that its result does not depend on which tasks ran before it."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    for task in tasks.values():
+        task.set_fewshot_seed(seed)
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise EvaluationError(f"evaluate.tasks.{name}: {error}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """lm-eval and datasets tell of every setting and file; progress bars over requests stay."""
+    loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets", "transformers")]
+    levels = [logger.level for logger in loggers]
+    bars = datasets.are_progress_bars_disabled()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if not bars:
+            datasets.enable_progress_bars()
+
+
+def _result_file(folder: Path, name: str) -> Path:
+    return folder / "tasks" / f"{name}.json"
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write so that the file is either absent or whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

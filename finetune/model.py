@@ -1,0 +1,127 @@
+"""Loading models and tokenizers, from a folder or the hub, in the number format and on the device of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from siftune.finetune.model_sources import DType, ModelRef
+from siftune.finetune.model_sources import Model as Model
+from siftune.finetune.templates import template_text
+
+Loaded = TypeVar("Loaded")
+
+PADS = ("<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<|pad|>", "<|endoftext|>")
+"""Tokens that vocabularies keep for padding though their tokenizer does not say so, the surest first."""
+
+
+class ModelLoadError(ValueError):
+    """A model or tokenizer cannot be loaded; the message says what to do."""
+
+
+def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
+    """The tokenizer, with a chat template and a padding token (the end-of-sequence token is left as it is)."""
+    tokenizer = _load(ref, lambda: AutoTokenizer.from_pretrained(ref.path, revision=ref.revision))
+    if ref.chat_template is not None:
+        tokenizer.chat_template = template_text(ref.chat_template)
+    if not tokenizer.chat_template:
+        raise ModelLoadError(
+            f"the tokenizer of {ref.path} has no chat template: choose one that siftune ships, "
+            "e.g. model.chat_template=tulu (or chatml, llama3, mistral), or the path of a .jinja file"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = _pad_token(tokenizer)
+    return tokenizer
+
+
+def load_causal_lm(ref: ModelRef, *, dtype: DType | None = None, device: torch.device | None = None) -> PreTrainedModel:
+    """The language model in evaluation mode, with its adapter if any, in `dtype` (default: ref.dtype) on `device`."""
+    model = _load_model(AutoModelForCausalLM, ref, resolve_dtype(dtype or ref.dtype))
+    if ref.adapter is not None:
+        # Imported here: it takes seconds, and only models with an adapter need it.
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, ref.adapter)
+    return model.to(device or resolve_device()).eval()
+
+
+def load_backbone(ref: ModelRef) -> PreTrainedModel:
+    """The model without its language-model head, in evaluation mode: what gives hidden states (no adapters)."""
+    if ref.adapter is not None:
+        raise ModelLoadError(f"{ref.path} with the adapter {ref.adapter}: merge the adapter to encode with it")
+    return _load_model(AutoModel, ref, resolve_dtype(ref.dtype)).to(resolve_device()).eval()
+
+
+def resolve_device() -> torch.device:
+    """This process's GPU (by LOCAL_RANK under torchrun), or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
+
+
+def resolve_dtype(name: DType) -> torch.dtype:
+    """The number format by name; `auto` is bfloat16 on GPUs and CPUs that have instructions for it, else float32."""
+    if name == "auto":
+        return torch.bfloat16 if _has_bfloat16() else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+
+
+def _has_bfloat16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # AVX-512 or AMX arithmetic: elsewhere torch emulates bfloat16, slower than float32.
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+def _load_model(auto: Any, ref: ModelRef, dtype: torch.dtype) -> Any:
+    return _load(ref, lambda: auto.from_pretrained(ref.path, revision=ref.revision, dtype=dtype))
+
+
+def _load(ref: ModelRef, load: Callable[[], Loaded]) -> Loaded:
+    """Call `load`; what stops it is retold with its remedy."""
+    if _is_missing_folder(ref.path):
+        raise ModelLoadError(f"model.path={ref.path}: there is no such folder")
+    try:
+        return load()
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(f"{ref.path} cannot be loaded: {_remedy(ref.path, error)}") from error
+
+
+def _is_missing_folder(path: str) -> bool:
+    looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
+    return looks_local and not os.path.isdir(path)
+
+
+def _remedy(path: str, error: BaseException) -> str:
+    causes = tuple(_chain(error))
+    if any(isinstance(cause, GatedRepoError) for cause in causes):
+        return (
+            f"its authors ask for their licence to be accepted. Accept it on the model's page on the hub ({path}), "
+            "then log in with `hf auth login` or set HF_TOKEN; or give a local copy: model.path=/folder/of/the/model"
+        )
+    if os.path.isdir(path):
+        return f"{error} (a model folder holds config.json, *.safetensors and tokenizer.json)"
+    offline = "offline (HF_HUB_OFFLINE is set or the hub cannot be reached) and it is not in the local cache. "
+    if any(isinstance(cause, (LocalEntryNotFoundError, OfflineModeIsEnabled)) for cause in causes):
+        return (
+            f"the machine is {offline}Download it where there is a connection (`hf download {path}`) and give the "
+            "folder: model.path=/folder/of/the/model; model=smollm2_embedded needs no hub"
+        )
+    return str(error)
+
+
+def _chain(error: BaseException | None) -> Any:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _pad_token(tokenizer: PreTrainedTokenizerBase) -> str:
+    vocabulary = tokenizer.get_vocab()
+    spare = (token for token in PADS if token in vocabulary and token != tokenizer.eos_token)
+    return next(spare, None) or tokenizer.unk_token or tokenizer.eos_token

@@ -1,0 +1,126 @@
+"""What the subcommands check before they start, and what they do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from siftune.runs.build import build
+from siftune.runs.config import SignalsConfig, experiment_config, select_config
+from siftune.runs.distributed import is_main_process
+from siftune.runs.methods import MethodsConfig, print_methods
+
+
+def check_run(node: Mapping[str, Any]) -> None:
+    """Refuse a config that could not be run to its end, before anything is computed."""
+    from siftune.evaluate.harness import validate_suite
+
+    config = experiment_config(node)
+    _check_sources(config)
+    if config.evaluate is not None:
+        validate_suite(config.evaluate)
+
+
+def run(node: Mapping[str, Any]) -> Path:
+    """Run an experiment; returns the folder of its record."""
+    from siftune.runs.experiment import run as run_experiment
+    from siftune.runs.workspace import Workspace
+
+    config = experiment_config(node)
+    folder = run_experiment(config, Workspace(config.store))
+    if is_main_process() and not _in_sweep():
+        compare_runs([folder], None)
+    return folder
+
+
+def check_select(node: Mapping[str, Any]) -> None:
+    """Refuse a selection that could not be made."""
+    config = select_config(node)
+    _check_sources(config)
+    _check_output(config.output)
+
+
+def select(node: Mapping[str, Any]) -> Path:
+    """Pick a subset; returns its folder."""
+    from siftune.runs.picking import select as pick
+    from siftune.runs.workspace import Workspace
+
+    config = select_config(node)
+    workspace = Workspace(config.store)
+    subset = pick(config, workspace)
+    folder = subset.artifact.folder
+    if config.output is not None:
+        folder = config.output
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("subset.jsonl", "README.md"):
+            shutil.copyfile(subset.artifact.folder / name, folder / name)
+    workspace.console.say(f"{len(subset.indices):,} rows, and their card: [bold]{folder}")
+    return folder
+
+
+def check_report(node: Mapping[str, Any]) -> None:
+    """Refuse a report config with unknown keys or wrong types."""
+    from siftune.runs.report import ReportConfig
+
+    build(ReportConfig, node)
+
+
+def report(node: Mapping[str, Any]) -> None:
+    """Compare the finished runs of a store."""
+    from siftune.runs.report import ReportConfig, load_runs, print_table, write_report
+
+    config: ReportConfig = build(ReportConfig, node)
+    runs = load_runs(config)
+    print_table(runs, Console())
+    files = write_report(runs, config.folder, config)
+    Console(stderr=True).print(f"written: {files}")
+
+
+def compare_runs(folders: Sequence[Path], output: Path | None) -> None:
+    """The table of these runs, and with an output folder their report."""
+    from siftune.runs.report import print_table, read_runs, write_report
+
+    runs = read_runs(folders)
+    print_table(runs, Console())
+    if output is not None:
+        files = write_report(runs, output)
+        Console(stderr=True).print(f"written: {files}")
+
+
+def check_methods(node: Mapping[str, Any]) -> None:
+    """Refuse an unknown format."""
+    build(MethodsConfig, node)
+
+
+def methods(node: Mapping[str, Any]) -> None:
+    """List the selection methods."""
+    print_methods(build(MethodsConfig, node))
+
+
+def _check_sources(config: SignalsConfig) -> None:
+    """Files that are not there, a model that cannot be found: said now."""
+    config.model.inputs()
+    requires = frozenset() if config.selection is None else config.selection.requires
+    if config.selection is not None:
+        config.pool.inputs()
+    if "queries" in requires:
+        for source in config.target.tasks.values():
+            source.inputs()
+    if "embeddings" in requires:
+        config.encoder.inputs()
+
+
+def _check_output(output: Path | None) -> None:
+    if output is not None and output.exists() and not output.is_dir():
+        raise ValueError(f"output={output} is a file: name a folder")
+
+
+def _in_sweep() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN

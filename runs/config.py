@@ -1,0 +1,113 @@
+"""The one typed config of an experiment, and the combinations it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from siftune.evaluate.suite import Suite
+from siftune.finetune.config import FinetuneConfig
+from siftune.finetune.model_sources import Model
+from siftune.runs.build import ConfigError, build
+from siftune.runs.naming import label_of
+from siftune.runs.tracking_config import TrackingConfig
+from siftune.selection.features.encoder import Encoder
+from siftune.selection.interface import Budget, Selector
+from siftune.selection.pool.source import PoolSource
+from siftune.selection.pool.target import TargetConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalsConfig:
+    """What every experiment has: a pool, a method, a budget, and what the method's signals are computed with."""
+
+    pool: PoolSource
+    """Where the rows come from (group `pool`)."""
+    target: TargetConfig
+    """The target tasks' query rows (group `target`); only targeted methods need them."""
+    model: Model
+    """The base model (group `model`)."""
+    encoder: Encoder
+    """What turns rows into embeddings (group `encoder`)."""
+    selection: Selector | None
+    """The selection method (group `selection`); None stands for the base model, untrained."""
+    budget: Budget
+    """How much to pick (group `budget`)."""
+    seed: int = 0
+    """Seed of the picks, the training and the evaluation."""
+    store: Path = field(default=Path("siftune-store"), metadata={"identity": False})
+    """Folder of the artifacts; share it between runs, so that each feature is computed once."""
+    label: str | None = field(default=None, metadata={"identity": False})
+    """Name of this cell in tables and plots; by default the method and its hyperparameters that are not the default."""
+
+    def __post_init__(self) -> None:
+        requires: frozenset[str] = frozenset() if self.selection is None else self.selection.requires
+        if "queries" in requires and not self.target.tasks:
+            raise ValueError(
+                f"selection={self.name} picks the rows nearest to a target task, and target has none: add "
+                "target=file target.tasks.target.path=FILE (or your own conf/target/*.yaml)"
+            )
+        if self.seed < 0:
+            raise ValueError(f"seed={self.seed} must not be negative")
+
+    @property
+    def name(self) -> str:
+        """The label, given or derived."""
+        return self.label or label_of(self.selection)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectConfig(SignalsConfig):
+    """What `siftune select` needs."""
+
+    output: Path | None = field(default=None, metadata={"identity": False})
+    """Folder to copy the finished subset to; None leaves it in the store alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig(SignalsConfig):
+    """What `siftune run` needs: the selection, and what is done with the picks."""
+
+    finetune: FinetuneConfig | None
+    """How the base model is trained on the picks (group `finetune`)."""
+    evaluate: Suite | None
+    """What the trained model is measured on (group `evaluate`)."""
+    tracking: TrackingConfig = field(metadata={"identity": False})
+    """What W&B is told (group `tracking`)."""
+    group: str | None = field(default=None, metadata={"identity": False})
+    """Runs that belong together in W&B and in reports; by default pool, model and budget."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.selection is not None and self.finetune is None:
+            raise ValueError(
+                f"selection={self.name} with finetune=none would evaluate the untrained model under that name: "
+                "use `siftune select` for the picks alone, or selection=none for the base model"
+            )
+        if self.selection is None and self.evaluate is None:
+            raise ValueError("selection=none with evaluate=none leaves nothing to do")
+        if self.finetune is not None and self.finetune.max_length > self.model.max_length:
+            raise ValueError(
+                f"finetune.max_length={self.finetune.max_length} exceeds model.max_length={self.model.max_length}"
+            )
+
+    @property
+    def group_name(self) -> str:
+        """The group, given or derived."""
+        return self.group or f"{self.pool.name}-{self.model.name}-{self.budget.amount:g}-{self.budget.unit}"
+
+
+def experiment_config(node: Mapping[str, Any]) -> ExperimentConfig:
+    """The typed config of `siftune run`; ConfigError names the key, what was given and what is allowed."""
+    config: ExperimentConfig = build(ExperimentConfig, node)
+    return config
+
+
+def select_config(node: Mapping[str, Any]) -> SelectConfig:
+    """The typed config of `siftune select`, likewise."""
+    config: SelectConfig = build(SelectConfig, node)
+    if config.selection is None:
+        raise ConfigError("selection=none picks nothing: choose a method (siftune methods lists them)")
+    return config

@@ -1,0 +1,157 @@
+"""One experiment: pick a subset, fine-tune the base model on it, evaluate, record. Knows no Hydra."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from siftune.evaluate.harness import evaluate_suite
+from siftune.evaluate.results import SuiteResult
+from siftune.finetune.model import ModelRef
+from siftune.finetune.sft import finetune, trained_reference
+from siftune.runs.artifacts import RECORD, Artifact, Stage, new_record, read_record, write_json
+from siftune.runs.config import ExperimentConfig
+from siftune.runs.distributed import is_main_process
+from siftune.runs.fingerprint import plain
+from siftune.runs.picking import Subset, select
+from siftune.runs.tracking import Tracker
+from siftune.runs.workspace import StoredModel, Workspace
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """An experiment whose subset is picked: what is left is to train, to evaluate and to record."""
+
+    config: ExperimentConfig
+    workspace: Workspace
+    base: StoredModel
+    subset: Subset | None
+
+    def checkpoint_stage(self, callbacks: tuple[Any, ...] = ()) -> Stage | None:
+        """The fine-tuning, or None for the base model."""
+        config, subset = self.config, self.subset
+        if subset is None or config.finetune is None:
+            return None
+        training = config.finetune
+
+        def build(folder: Path) -> Mapping[str, Any]:
+            rows = list(subset.pool.pool.rows(subset.indices))
+            return dataclasses.asdict(finetune(self.base.reference, rows, training, folder, config.seed, callbacks))
+
+        return Stage(
+            kind="checkpoint",
+            name=f"{config.model.name}-{config.name}",
+            config={"finetune": training, "seed": config.seed},
+            inputs={"model": self.base.fingerprint, "subset": subset.artifact.fingerprint},
+            build=build,
+        )
+
+    def evaluation_stage(self, checkpoint: Stage | None) -> Stage | None:
+        """The measuring of the trained model (of the base model where nothing is trained)."""
+        config = self.config
+        if config.evaluate is None:
+            return None
+        suite = config.evaluate
+
+        def build(folder: Path) -> Mapping[str, Any]:
+            reference = self._trained(checkpoint)
+            result = evaluate_suite(reference, suite, folder, pools=lambda source: self.workspace.pool(source).pool)
+            return result.to_json()
+
+        trained = {} if checkpoint is None else {"checkpoint": checkpoint.fingerprint}
+        inputs = {"model": self.base.fingerprint, **trained, **suite.inputs()}
+        return Stage(kind="evaluation", name=f"{suite.name}-{config.name}", config=suite, inputs=inputs, build=build)
+
+    def run_stage(self, checkpoint: Stage | None, evaluation: Stage | None) -> Stage:
+        """What makes two runs the same one; its folder holds the record."""
+        stages = {"checkpoint": checkpoint, "evaluation": evaluation}
+        inputs = {"model": self.base.fingerprint} | {kind: stage.fingerprint for kind, stage in stages.items() if stage}
+        if self.subset is not None:
+            inputs |= {"pool": self.subset.pool.fingerprint, "subset": self.subset.artifact.fingerprint}
+        return Stage(kind="run", name=self.config.name, config={"seed": self.config.seed}, inputs=inputs, build=dict)
+
+    def _trained(self, checkpoint: Stage | None) -> ModelRef:
+        if checkpoint is None:
+            return self.base.reference
+        return trained_reference(self.base.reference, checkpoint.folder(self.workspace.store.root))
+
+
+def run(config: ExperimentConfig, workspace: Workspace) -> Path:
+    """All stages of an experiment; what is in the store already is taken from there. Returns the folder of the record."""
+    workspace.console.title(f"{config.name}, seed {config.seed}")
+    start = time.monotonic()
+    subset = None if config.selection is None else select(config, workspace)
+    experiment = Experiment(config, workspace, workspace.model(config.model), subset)
+    checkpoint = experiment.checkpoint_stage()
+    evaluation = experiment.evaluation_stage(checkpoint)
+    stage = experiment.run_stage(checkpoint, evaluation)
+    folder = stage.folder(workspace.store.root)
+    if _is_recorded(folder, config):
+        workspace.console.say(f"[green]✔ run[/] {config.name}, seed {config.seed}: recorded already")
+        return folder
+    with _tracker(config, workspace, stage) as tracker:
+        summary = _complete(experiment, evaluation, tracker)
+    if is_main_process():
+        folder.mkdir(parents=True, exist_ok=True)
+        record = new_record(stage, summary, time.monotonic() - start)
+        write_json(folder / RECORD, record | {"config": plain(config)})
+    return folder
+
+
+def _complete(experiment: Experiment, evaluation: Stage | None, tracker: Tracker) -> dict[str, Any]:
+    """Train and evaluate under the eyes of the tracker; the summary of the run."""
+    workspace, subset = experiment.workspace, experiment.subset
+    if subset is not None:
+        tracker.selection(subset.artifact.summary)
+    stage = experiment.checkpoint_stage((tracker.training_callback(),))
+    checkpoint = None if stage is None else workspace.ensure(stage, collective=True)
+    result = None if evaluation is None else workspace.ensure(evaluation)
+    summary = _summary(experiment, checkpoint, result)
+    for artifact in workspace.passed.values():
+        tracker.stage(artifact.record["kind"], artifact.fingerprint, artifact.record["seconds"], artifact.cached)
+    if result is not None:
+        tracker.evaluation(SuiteResult.from_json(result.summary).tasks.values())
+    return summary
+
+
+def _summary(experiment: Experiment, checkpoint: Artifact | None, evaluation: Artifact | None) -> dict[str, Any]:
+    config, subset = experiment.config, experiment.subset
+    return {
+        "label": config.name,
+        "group": config.group_name,
+        "seed": config.seed,
+        "model": config.model.name,
+        "pool": config.pool.name,
+        "targets": sorted(config.target.tasks),
+        "budget": plain(config.budget),
+        "suite": None if config.evaluate is None else config.evaluate.name,
+        "results": None if evaluation is None else evaluation.summary,
+        "selection": None if subset is None else subset.artifact.summary,
+        "training": None if checkpoint is None else checkpoint.summary,
+        "stages": [_stage_line(artifact) for artifact in experiment.workspace.passed.values()],
+    }
+
+
+def _stage_line(artifact: Artifact) -> dict[str, Any]:
+    record = artifact.record
+    return {"kind": record["kind"], "name": record["name"], "fingerprint": artifact.fingerprint} | {
+        "seconds": record["seconds"],
+        "cached": artifact.cached,
+    }
+
+
+def _tracker(config: ExperimentConfig, workspace: Workspace, stage: Stage) -> Tracker:
+    name = f"{config.name}-seed{config.seed}"
+    folder = workspace.store.root / "wandb"
+    return Tracker(config.tracking, stage.fingerprint, name, config.group_name, plain(config), folder)
+
+
+def _is_recorded(folder: Path, config: ExperimentConfig) -> bool:
+    record = read_record(folder)
+    if record is None:
+        return False
+    summary = record["summary"]
+    return (summary["label"], summary["group"]) == (config.name, config.group_name)

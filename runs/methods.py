@@ -1,0 +1,79 @@
+"""`siftune methods`: what there is to choose from, read from the options of the group `selection` and their classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Literal
+
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from siftune.runs.build import TARGET, resolve
+
+COLUMNS = ("selection", "what it picks", "signals", "cost", "paper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodsConfig:
+    """How `siftune methods` prints."""
+
+    format: Literal["table", "markdown", "json"] = "table"
+    """A table for the terminal, Markdown, or JSON."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One option of the group `selection`."""
+
+    name: str
+    summary: str
+    signals: tuple[str, ...]
+    cost: str
+    paper: str
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """A row of the table."""
+        return self.name, self.summary, ", ".join(self.signals) or "none", self.cost, self.paper
+
+
+def list_methods() -> Iterator[Method]:
+    """Every method that siftune ships, by name."""
+    for name, node in sorted(_options()):
+        cls: Any = resolve(node[TARGET], f"selection={name}")
+        summary = (cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+        yield Method(name, " ".join(summary.split()), tuple(sorted(cls.requires)), cls.cost, cls.paper)
+
+
+def print_methods(config: MethodsConfig) -> None:
+    """Print the methods in the format asked for."""
+    found = list(list_methods())
+    if config.format == "json":
+        print(json.dumps([vars(method) for method in found], indent=1))
+    elif config.format == "markdown":
+        lines = [COLUMNS, ("---",) * len(COLUMNS), *(method.cells for method in found)]
+        print("\n".join("| " + " | ".join(line) + " |" for line in lines))
+    else:
+        Console().print(_table(found))
+
+
+def _table(found: list[Method]) -> Table:
+    table = Table(title="Selection methods (siftune run selection=NAME)", show_lines=True)
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold", no_wrap=column == "selection")
+    for method in found:
+        table.add_row(*method.cells)
+    return table
+
+
+def _options() -> Iterator[tuple[str, dict[str, Any]]]:
+    for file in (resources.files("siftune.conf") / "selection").iterdir():
+        name, _, ending = file.name.rpartition(".")
+        text = file.read_text(encoding="utf-8") if ending == "yaml" else ""
+        node = OmegaConf.to_container(OmegaConf.create(text))
+        if isinstance(node, dict) and TARGET in node:
+            yield name, node

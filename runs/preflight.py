@@ -1,0 +1,115 @@
+"""Before anything is computed: every cell of a command is composed and checked, so that a mistake in the last one costs nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from siftune.runs.build import ConfigError, unknown
+
+CONFIG_MODULE = "siftune.conf"
+VERSION_BASE = "1.3"
+BASIC_SWEEPER = "BasicSweeper"
+
+_NOT_A_KEY = re.compile(r"Could not override '(?P<key>[^']+)'")
+_NOT_AN_OPTION = re.compile(r"Could not find '(?P<group>[^']+)/(?P<option>[^'/]+)'")
+
+
+def check_command(
+    config_name: str,
+    overrides: Sequence[str],
+    multirun: bool,
+    config_dir: str | None,
+    check: Callable[[Mapping[str, Any]], None],
+) -> None:
+    """Compose every cell that the command would run and call `check` on it; ConfigError for the first that is refused."""
+    searchpath = [f"hydra.searchpath=[file://{config_dir}]"] if config_dir else []
+    with initialize_config_module(config_module=CONFIG_MODULE, version_base=VERSION_BASE):
+        parsed = _parse(overrides)
+        fixed = [item.input_line or "" for item in parsed if not item.is_sweep_override()]
+        base = _compose(config_name, [*searchpath, *fixed], with_hydra=True)
+        if not (multirun or base.hydra.mode == RunMode.MULTIRUN):
+            _check_cell(base, check)
+        elif str(base.hydra.sweeper._target_).endswith(BASIC_SWEEPER):
+            params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
+            for cell in _cells([*_parse(params), *parsed]):
+                _check_cell(_compose(config_name, [*searchpath, *cell], with_hydra=True), check)
+
+
+def plain_node(config: DictConfig) -> dict[str, Any]:
+    """The composed config as plain containers, interpolations resolved, Hydra's own part left out."""
+    content = {key: value for key, value in config.items_ex(resolve=False) if key != "hydra"}
+    bare = OmegaConf.create({str(key): value for key, value in content.items()})
+    try:
+        node = OmegaConf.to_container(bare, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error)) from error
+    assert isinstance(node, dict)
+    return {str(key): value for key, value in node.items()}
+
+
+def _check_cell(config: DictConfig, check: Callable[[Mapping[str, Any]], None]) -> None:
+    HydraConfig.instance().set_config(config)
+    check(plain_node(config))
+
+
+def _cells(parsed: Sequence[Override]) -> list[list[str]]:
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    (cells,) = BasicSweeper.split_arguments(list(parsed), max_batch_size=None)
+    return cells
+
+
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError(str(error)) from error
+
+
+def _compose(config_name: str, overrides: Sequence[str], with_hydra: bool) -> DictConfig:
+    try:
+        return compose(config_name, overrides=list(overrides), return_hydra_config=with_hydra)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(error, config_name)) from error
+
+
+def _explain(error: Exception, config_name: str) -> str:
+    message = str(error)
+    key = _NOT_A_KEY.search(message)
+    if key:
+        return _explain_key(key["key"], config_name)
+    option = _NOT_AN_OPTION.search(message)
+    if option:
+        group, name = option["group"], option["option"]
+        return unknown(f"{group}={name}", name, group_options(group), f"option of the group {group}")
+    return message if error.__cause__ is None else f"{message}\n{error.__cause__}"
+
+
+def _explain_key(key: str, config_name: str) -> str:
+    """Name the nearest allowed key, at the depth where the key goes wrong."""
+    node: Any = compose(config_name)
+    above = ""
+    for part in key.split("."):
+        if not OmegaConf.is_dict(node) or part not in node:
+            allowed = [str(name) for name in node] if OmegaConf.is_dict(node) else []
+            return unknown(key, part, allowed, f"key in {above or 'the config'}")
+        node, above = node._get_node(part), f"{above}.{part}".lstrip(".")
+    return f"{key} cannot be overridden"
+
+
+def group_options(group: str) -> list[str]:
+    """The options of a config group, inside `initialize_config_module`."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    return GlobalHydra.instance().config_loader().get_group_options(group)

@@ -1,0 +1,141 @@
+"""The stages of an experiment, each computed once: pools, models, features, picks, checkpoints, evaluations."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siftune.finetune.model_sources import Model
+from siftune.runs.artifacts import Artifact, Stage, Store
+from siftune.runs.console import StageConsole
+from siftune.runs.fingerprint import fingerprint
+from siftune.selection.features.encoder import Encoder
+from siftune.selection.pool.source import PoolSource
+from siftune.selection.pool.store import Pool, build_pool
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredPool:
+    """A pool and the fingerprint that names it."""
+
+    pool: Pool
+    artifact: Artifact
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the pool's artifact."""
+        return self.artifact.fingerprint
+
+
+class Workspace:
+    """A store, what is printed while it fills, and the list of the stages that were passed."""
+
+    def __init__(self, root: Path, console: StageConsole | None = None) -> None:
+        self.console = console or StageConsole()
+        self.store = Store(root.absolute(), on_wait=self.console.waiting)
+        self.passed: dict[str, Artifact] = {}
+
+    def ensure(self, stage: Stage, *, collective: bool = False) -> Artifact:
+        """Find or compute the stage, with a line on the console."""
+        if self.store.find(stage) is None:
+            self.console.started(stage)
+        artifact = self.store.ensure(stage, collective=collective)
+        # The first passage tells whether it was computed here; later ones in the same run find it, of course.
+        if artifact.fingerprint not in self.passed:
+            self.passed[artifact.fingerprint] = artifact
+            self.console.finished(artifact, describe(artifact))
+        return artifact
+
+    def pool(self, source: PoolSource) -> StoredPool:
+        """The normalised pool."""
+
+        def build(folder: Path) -> Mapping[str, Any]:
+            with self.console.progress("reading rows", total=None) as advance:
+                return dataclasses.asdict(build_pool(source, folder, progress=advance))
+
+        stage = Stage(kind="pool", name=source.name, config=source, inputs=source.inputs(), build=build)
+        artifact = self.ensure(stage)
+        return StoredPool(Pool.open(artifact.folder), artifact)
+
+    def model(self, model: Model) -> StoredModel:
+        """The base model, ready to be loaded."""
+        inputs = model.inputs()
+        if not model.needs_build:
+            name = fingerprint(version=1, config=model, inputs=inputs)
+            return StoredModel(name, model, None)
+
+        def build(folder: Path) -> Mapping[str, Any]:
+            model.build(folder)
+            return {}
+
+        artifact = self.ensure(Stage(kind="model", name=model.name, config=model, inputs=inputs, build=build))
+        return StoredModel(artifact.fingerprint, model, artifact.folder)
+
+    def token_counts(self, pool: StoredPool, model: StoredModel) -> Artifact:
+        """Tokens of every row in the model's chat template: arrays num_tokens and num_response_tokens."""
+        from siftune.finetune.model import load_tokenizer
+        from siftune.selection.features.tokens import count_tokens
+
+        def build(folder: Path) -> Mapping[str, Any]:
+            with self.console.progress("counting tokens", total=len(pool.pool)) as advance:
+                return dataclasses.asdict(
+                    count_tokens(pool.pool, load_tokenizer(model.reference), folder, model.reference.max_length, advance)
+                )
+
+        inputs = {"pool": pool.fingerprint, "model": model.fingerprint}
+        config = {"max_length": model.reference.max_length}
+        return self.ensure(Stage(kind="tokens", name=pool.artifact.record["name"], config=config, inputs=inputs, build=build))
+
+    def embeddings(self, pool: StoredPool, encoder: Encoder) -> Artifact:
+        """One vector a row: array embeddings."""
+        from siftune.selection.features.embedding import embed
+
+        base = self.model(encoder.model) if encoder.model is not None else None
+
+        def build(folder: Path) -> Mapping[str, Any]:
+            reference = base.reference if base else None
+            with self.console.progress("encoding rows", total=len(pool.pool)) as advance:
+                return dataclasses.asdict(embed(pool.pool, encoder.open(reference), folder, advance))
+
+        inputs = {"pool": pool.fingerprint, **encoder.inputs(), **({"model": base.fingerprint} if base else {})}
+        name = f"{pool.artifact.record['name']}-{encoder.name}"
+        return self.ensure(Stage(kind="embeddings", name=name, config=encoder, inputs=inputs, build=build))
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredModel:
+    """A base model and the fingerprint that names it."""
+
+    fingerprint: str
+    model: Model
+    folder: Path | None
+
+    @cached_property
+    def reference(self) -> Any:
+        """Where to load it from."""
+        return self.model.reference(self.folder)
+
+
+def array(artifact: Artifact, name: str) -> np.ndarray:
+    """An array of a finished artifact, memory-mapped."""
+    mapped: np.ndarray = np.load(artifact.folder / f"{name}.npy", mmap_mode="r")
+    return mapped
+
+
+def describe(artifact: Artifact) -> str:
+    """What came out of a stage, in a few words."""
+    summary = artifact.summary
+    parts = []
+    if "rows" in summary:
+        parts.append(f"{summary['rows']:,} rows")
+    for key in ("duplicates", "quarantined", "truncated"):
+        if summary.get(key):
+            parts.append(f"{summary[key]:,} {key}")
+    if summary.get("tokens"):
+        parts.append(f"{summary['tokens']:,} tokens")
+    return ", ".join(parts)

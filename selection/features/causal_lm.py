@@ -1,0 +1,52 @@
+"""Embeddings by a causal language model: RDS+ and its ablations (Ivison et al., arXiv 2503.01807)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from siftune.finetune.model_sources import Model, ModelRef
+from siftune.selection.features.encoder import OpenEncoder, Pooling, Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalLMEncoder:
+    """The last hidden layer of a causal language model, pooled over the row's tokens in the chat template."""
+
+    name: str = field(metadata={"identity": False})
+    """Shown in folder names and tables."""
+    model: Model
+    """The model whose hidden states are taken; RDS+ takes the base model that is to be trained."""
+    pooling: Pooling = "position_weighted_mean"
+    """RDS+ weights token t by t; `mean` and `last_token` are ablations of its Table 6."""
+    text: Text = "conversation"
+    """conversation: every turn. prompt: the turns before the final answer, with the template's generation prompt.
+    response: the final answer's text alone, without a template."""
+    max_length: int = 2048
+    """Tokens beyond which a row is cut on the right (the paper's 2048); cut rows are counted."""
+    tokens_per_batch: int = field(default=4096, metadata={"identity": False})
+    """Positions of a batch, padding counted: does not change the result (beyond rounding), only speed and memory."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_length", "tokens_per_batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"encoder.{name}={getattr(self, name)} must be at least 1")
+
+    def inputs(self) -> dict[str, str]:
+        """Nothing besides the base model."""
+        return {}
+
+    def open(self, reference: ModelRef | None) -> OpenEncoder:
+        """Load the model's backbone and tokenizer."""
+        # Imported here, so that reading a config does not load torch.
+        from siftune.finetune.model import load_backbone, load_tokenizer
+        from siftune.selection.features.hidden_states import HiddenStateEncoder
+
+        assert reference is not None, "a causal LM encoder is opened with the reference of its model"
+        return HiddenStateEncoder(
+            load_backbone(reference),
+            load_tokenizer(reference),
+            pooling=self.pooling,
+            text=self.text,
+            max_length=self.max_length,
+            tokens_per_batch=self.tokens_per_batch,
+        )

@@ -1,0 +1,66 @@
+"""What every encoder has in common: rows go in, one float32 vector a row comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from siftune.finetune.model_sources import Model, ModelRef
+from siftune.selection.pool.rows import Row
+
+Text = Literal["conversation", "prompt", "response"]
+"""Which part of a row is encoded: every turn; the turns before the final answer; the final answer alone."""
+
+
+Pooling = Literal["position_weighted_mean", "mean", "last_token"]
+"""How the hidden states of a row's tokens become one vector."""
+
+
+@dataclass(frozen=True)
+class EncodedBlock:
+    """The vectors of some rows, and what they cost."""
+
+    vectors: np.ndarray
+    """(n, d) float32, row i of which belongs to row i of what was given; not normalised."""
+    truncated: int
+    """Rows that were longer than the maximum length and cut on the right."""
+    tokens: int
+    """Tokens encoded, padding not counted."""
+    positions: int
+    """Tokens encoded, padding counted."""
+
+
+class OpenEncoder(Protocol):
+    """An encoder whose model is loaded."""
+
+    dimension: int
+
+    def encode(self, rows: Sequence[Row]) -> EncodedBlock:
+        """The rows' vectors, in the order of the rows, whatever the batches that they were computed in."""
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """An encoder's config: a frozen dataclass that a conf/encoder/*.yaml names."""
+
+    @property
+    def name(self) -> str:
+        """Shown in folder names and tables."""
+        ...
+
+    @property
+    def model(self) -> Model | None:
+        """The base model whose hidden states are pooled; None for an encoder that brings its own model."""
+        ...
+
+    def inputs(self) -> dict[str, str]:
+        """Digests of what it reads besides the base model, for the fingerprint."""
+        ...
+
+    def open(self, reference: ModelRef | None) -> OpenEncoder:
+        """Load it; `reference` says where the base model lies."""
+        ...
