@@ -67,7 +67,9 @@ class BenchmarkPool(PoolSource):
                 )
                 if has
             ]
-            raise EvaluationError(f"pool {self.name}: the task {name} has no split {self.split!r}, it has {', '.join(have)}")
+            raise EvaluationError(
+                f"pool {self.name}: the task {name} has no split {self.split!r}, it has {', '.join(have)}"
+            )
         return list(documents)
 
 

@@ -67,10 +67,10 @@ def find(task: LMEvalTask) -> Definition:
     return Definition(name, config, task.path, _members(config))
 
 
-def manager(definition: Definition) -> TaskManager:
-    """The lm-eval task manager that knows the definition and, of a group, its members."""
-    needs_all = definition.is_group or (definition.path is None or definition.name not in _shipped().task_index)
-    return _everything() if needs_all else _shipped()
+def manager(task: LMEvalTask, definition: Definition) -> TaskManager:
+    """The lm-eval task manager that knows the task and, of a group, its members."""
+    by_foreign_name = task.path is None and definition.name not in _shipped().task_index
+    return _everything() if definition.is_group or by_foreign_name else _shipped()
 
 
 def check(task: LMEvalTask) -> None:
@@ -231,7 +231,11 @@ def _check_data_files(task: LMEvalTask, definition: Definition) -> None:
 
 def _check_generation(task: LMEvalTask, definition: Definition) -> None:
     for leaf in definition.leaves():
-        if task.generation and not leaf.is_python and leaf.config.get("output_type", "generate_until") != "generate_until":
+        if (
+            task.generation
+            and not leaf.is_python
+            and leaf.config.get("output_type", "generate_until") != "generate_until"
+        ):
             raise EvaluationError(f"generation={dict(task.generation)}: the task {leaf.name} generates nothing")
         if leaf.config.get("unsafe_code") and not task.run_generated_code:
             raise EvaluationError(

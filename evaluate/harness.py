@@ -48,7 +48,8 @@ def evaluate_suite(
     ref: ModelRef,
     suite: Suite,
     folder: Path,
-    seed: int,
+    seed: int = 0,
+    *,
     pools: Callable[[PoolSource], Pool],
     on_task: Callable[[str], None] = lambda name: None,
 ) -> SuiteResult:
@@ -73,9 +74,7 @@ def evaluate_suite(
     return suite_result(results, suite.headline)
 
 
-def _load(
-    name: str, suite: Suite, tokenizer: PreTrainedTokenizerBase, pools: Callable[[PoolSource], Pool]
-) -> Loaded:
+def _load(name: str, suite: Suite, tokenizer: PreTrainedTokenizerBase, pools: Callable[[PoolSource], Pool]) -> Loaded:
     task = suite.tasks[name]
     with _naming(name):
         if isinstance(task, LMEvalTask):

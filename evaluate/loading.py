@@ -38,7 +38,7 @@ def load(task: LMEvalTask) -> Loaded:
         # HuggingFace's code_eval asks for this consent already when it is imported.
         os.environ.setdefault("HF_ALLOW_CODE_EVAL", "1")
     try:
-        loaded = manager(definition).load([_specification(task, definition)])
+        loaded = manager(task, definition).load([_specification(task, definition)])
     except (OSError, ValueError, LookupError, ImportError, DatasetsError) as error:
         raise EvaluationError(_problem(task, definition, error)) from error
     for leaf in loaded["tasks"].values():
@@ -84,7 +84,9 @@ def _configure(leaf: Task, task: LMEvalTask) -> None:
     shots = leaf.get_config("num_fewshot") if task.num_fewshot is None else task.num_fewshot
     leaf.set_config("num_fewshot", shots or 0)
     if task.generation:
-        leaf.set_config("generation_kwargs", dict(task.generation), update=True)
+        # lm-eval takes lists of stop strings, a frozen config holds tuples.
+        settings = {key: list(value) if isinstance(value, tuple) else value for key, value in task.generation.items()}
+        leaf.set_config("generation_kwargs", settings, update=True)
 
 
 def _problem(task: LMEvalTask, definition: Definition, error: Exception) -> str:

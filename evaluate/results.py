@@ -82,6 +82,8 @@ class SuiteResult:
 
 def suite_result(tasks: Mapping[str, TaskResult], headline: Sequence[str]) -> SuiteResult:
     """Average the tasks named in `headline`; when it names none, all scores: higher is better, between 0 and 1."""
-    names = tuple(headline) or tuple(name for name, task in tasks.items() if task.higher_is_better and 0 <= task.value <= 1)
+    names = tuple(headline) or tuple(
+        name for name, task in tasks.items() if task.higher_is_better and 0 <= task.value <= 1
+    )
     value = fmean(tasks[name].value for name in names) if names else math.nan
     return SuiteResult(tasks=tasks, headline=Headline(value=value, tasks=names) if names else None)

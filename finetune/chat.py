@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -132,13 +131,19 @@ def _apply(
 
 def _opening(tokenizer: PreTrainedTokenizerBase, message: Message, tools: list[dict[str, Any]] | None) -> str:
     """What stands before the content of an assistant turn that opens the conversation: templates dislike no turns."""
-    texts = [_apply(tokenizer, [message | {"content": content}], tools, generation=False) for content in ("x", "y")]
-    return os.path.commonprefix(texts)
+    one, other = (_apply(tokenizer, [message | {"content": text}], tools, generation=False) for text in ("x", "y"))
+    return one[: _first_difference(one, other)]
+
+
+def _first_difference(one: str, other: str) -> int:
+    """Where two texts part: the length of what they begin with in common."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _prefix_of(text: str, prefix: str, tokenizer: PreTrainedTokenizerBase, turn: int) -> str:
     if not text.startswith(prefix):
-        at = next((i for i, (a, b) in enumerate(zip(text, prefix, strict=False)) if a != b), len(text))
+        at = _first_difference(text, prefix)
         raise ChatTemplateError(
             f"the chat template of {_name(tokenizer)} renders the turns before turn {turn} differently when that turn "
             f"follows (from character {at}: {prefix[at : at + 40]!r} becomes {text[at : at + 40]!r}), so what the "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, OfflineModeIsEnabled
@@ -13,8 +14,6 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrai
 from siftune.finetune.model_sources import DType, ModelRef
 from siftune.finetune.model_sources import Model as Model
 from siftune.finetune.templates import template_text
-
-Loaded = TypeVar("Loaded")
 
 PADS = ("<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<|pad|>", "<|endoftext|>")
 """Tokens that vocabularies keep for padding though their tokenizer does not say so, the surest first."""
@@ -26,7 +25,8 @@ class ModelLoadError(ValueError):
 
 def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
     """The tokenizer, with a chat template and a padding token (the end-of-sequence token is left as it is)."""
-    tokenizer = _load(ref, lambda: AutoTokenizer.from_pretrained(ref.path, revision=ref.revision))
+    with explained(ref.path):
+        tokenizer = AutoTokenizer.from_pretrained(ref.path, revision=ref.revision)
     if ref.chat_template is not None:
         tokenizer.chat_template = template_text(ref.chat_template)
     if not tokenizer.chat_template:
@@ -79,17 +79,19 @@ def _has_bfloat16() -> bool:
 
 
 def _load_model(auto: Any, ref: ModelRef, dtype: torch.dtype) -> Any:
-    return _load(ref, lambda: auto.from_pretrained(ref.path, revision=ref.revision, dtype=dtype))
+    with explained(ref.path):
+        return auto.from_pretrained(ref.path, revision=ref.revision, dtype=dtype)
 
 
-def _load(ref: ModelRef, load: Callable[[], Loaded]) -> Loaded:
-    """Call `load`; what stops it is retold with its remedy."""
-    if _is_missing_folder(ref.path):
-        raise ModelLoadError(f"model.path={ref.path}: there is no such folder")
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """What stops the model at `path` from being loaded inside the block is retold with its remedy."""
+    if _is_missing_folder(path):
+        raise ModelLoadError(f"{path} cannot be loaded: there is no such folder")
     try:
-        return load()
+        yield
     except (OSError, ValueError) as error:
-        raise ModelLoadError(f"{ref.path} cannot be loaded: {_remedy(ref.path, error)}") from error
+        raise ModelLoadError(f"{path} cannot be loaded: {_remedy(path, error)}") from error
 
 
 def _is_missing_folder(path: str) -> bool:

@@ -116,7 +116,7 @@ class PackagedModel(_Source):
         gguf = self._gguf()
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
-        # The weights are plain bfloat16 by now, but transformers calls them quantized and would refuse to save or train.
+        # The weights are plain bfloat16 by now, but transformers calls them quantized and would not save or train them.
         model.hf_quantizer = None
         model.is_quantized = False
         if hasattr(model.config, "quantization_config"):

@@ -89,7 +89,9 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 def _plain(value: Any, hint: Any, key: str) -> Any:
-    literals = [choice for option in _options(hint) if get_origin(option) is typing.Literal for choice in get_args(option)]
+    literals = [
+        choice for option in _options(hint) if get_origin(option) is typing.Literal for choice in get_args(option)
+    ]
     if literals and isinstance(value, str) and value not in literals:
         raise ConfigError(unknown(f"{key}={value}", value, [str(choice) for choice in literals], "choice"))
     if getattr(hint, "_is_protocol", False):

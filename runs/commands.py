@@ -31,6 +31,7 @@ def run(node: Mapping[str, Any]) -> Path:
     from siftune.runs.workspace import Workspace
 
     config = experiment_config(node)
+    _quiet_libraries()
     folder = run_experiment(config, Workspace(config.store))
     if is_main_process() and not _in_sweep():
         compare_runs([folder], None)
@@ -50,6 +51,7 @@ def select(node: Mapping[str, Any]) -> Path:
     from siftune.runs.workspace import Workspace
 
     config = select_config(node)
+    _quiet_libraries()
     workspace = Workspace(config.store)
     subset = pick(config, workspace)
     folder = subset.artifact.folder
@@ -117,6 +119,15 @@ def _check_sources(config: SignalsConfig) -> None:
 def _check_output(output: Path | None) -> None:
     if output is not None and output.exists() and not output.is_dir():
         raise ValueError(f"output={output} is a file: name a folder")
+
+
+def _quiet_libraries() -> None:
+    """One bar a stage, ours: not one for every file that a library opens."""
+    import datasets
+    import transformers
+
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
 
 
 def _in_sweep() -> bool:

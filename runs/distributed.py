@@ -1,4 +1,4 @@
-"""Which of the processes of a torchrun or accelerate launch this one is; read from the environment, before torch loads."""
+"""Which process of a torchrun or accelerate launch this one is; read from the environment, before torch loads."""
 
 from __future__ import annotations
 

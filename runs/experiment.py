@@ -20,6 +20,17 @@ from siftune.runs.picking import Subset, select
 from siftune.runs.tracking import Tracker
 from siftune.runs.workspace import StoredModel, Workspace
 
+SHARED_FILES = {
+    "subset": ("subset.jsonl", "README.md"),
+    "checkpoint": ("adapter/*.safetensors", "adapter/*.json"),
+    "evaluation": ("tasks/*.json", "samples/*.jsonl"),
+}
+"""What of an artifact's folder goes to W&B, by kind; a full fine-tune's model stays where it is."""
+
+EVALUATION_SEED = 1234
+"""lm-eval's own default. Not the experiment's seed: every model answers the same few-shot prompts, and the base model,
+which no seed changes, is evaluated once."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -57,9 +68,14 @@ class Experiment:
         suite = config.evaluate
 
         def build(folder: Path) -> Mapping[str, Any]:
-            reference = self._trained(checkpoint)
-            result = evaluate_suite(reference, suite, folder, pools=lambda source: self.workspace.pool(source).pool)
-            return result.to_json()
+            return evaluate_suite(
+                self._trained(checkpoint),
+                suite,
+                folder,
+                seed=EVALUATION_SEED,
+                pools=lambda source: self.workspace.pool(source).pool,
+                on_task=lambda task: self.workspace.console.say(f"  evaluating {task}"),
+            ).to_json()
 
         trained = {} if checkpoint is None else {"checkpoint": checkpoint.fingerprint}
         inputs = {"model": self.base.fingerprint, **trained, **suite.inputs()}
@@ -80,7 +96,7 @@ class Experiment:
 
 
 def run(config: ExperimentConfig, workspace: Workspace) -> Path:
-    """All stages of an experiment; what is in the store already is taken from there. Returns the folder of the record."""
+    """All stages of an experiment, as far as the store lacks them. Returns the folder of the run's record."""
     workspace.console.title(f"{config.name}, seed {config.seed}")
     start = time.monotonic()
     subset = None if config.selection is None else select(config, workspace)
@@ -105,7 +121,7 @@ def _complete(experiment: Experiment, evaluation: Stage | None, tracker: Tracker
     """Train and evaluate under the eyes of the tracker; the summary of the run."""
     workspace, subset = experiment.workspace, experiment.subset
     if subset is not None:
-        tracker.selection(subset.artifact.summary)
+        tracker.selection(subset.summary)
     stage = experiment.checkpoint_stage((tracker.training_callback(),))
     checkpoint = None if stage is None else workspace.ensure(stage, collective=True)
     result = None if evaluation is None else workspace.ensure(evaluation)
@@ -114,7 +130,37 @@ def _complete(experiment: Experiment, evaluation: Stage | None, tracker: Tracker
         tracker.stage(artifact.record["kind"], artifact.fingerprint, artifact.record["seconds"], artifact.cached)
     if result is not None:
         tracker.evaluation(SuiteResult.from_json(result.summary).tasks.values())
+    _lineage(tracker, subset, checkpoint, result)
     return summary
+
+
+def _lineage(tracker: Tracker, subset: Subset | None, checkpoint: Artifact | None, evaluation: Artifact | None) -> None:
+    """pool -> subset -> checkpoint -> evaluation, as W&B artifacts; the pool by its summary alone, never its text."""
+    made: list[Artifact] = []
+    if subset is not None:
+        pool = subset.pool.artifact
+        tracker.artifact("pool", _artifact_name(pool), pool.folder, [], [], pool.summary)
+        made.append(pool)
+    for artifact in (subset.artifact if subset else None, checkpoint, evaluation):
+        if artifact is None:
+            continue
+        files = [
+            file for pattern in SHARED_FILES[artifact.record["kind"]] for file in sorted(artifact.folder.glob(pattern))
+        ]
+        inputs = [_artifact_name(made[-1])] if made else []
+        tracker.artifact(
+            artifact.record["kind"], _artifact_name(artifact), artifact.folder, files, inputs, _headlines(artifact)
+        )
+        made.append(artifact)
+
+
+def _artifact_name(artifact: Artifact) -> str:
+    return f"{artifact.record['kind']}-{artifact.record['name']}-{artifact.fingerprint}"
+
+
+def _headlines(artifact: Artifact) -> dict[str, Any]:
+    """The numbers and names of a summary, without its curves."""
+    return {key: value for key, value in artifact.summary.items() if not isinstance(value, list)}
 
 
 def _summary(experiment: Experiment, checkpoint: Artifact | None, evaluation: Artifact | None) -> dict[str, Any]:
@@ -129,7 +175,7 @@ def _summary(experiment: Experiment, checkpoint: Artifact | None, evaluation: Ar
         "budget": plain(config.budget),
         "suite": None if config.evaluate is None else config.evaluate.name,
         "results": None if evaluation is None else evaluation.summary,
-        "selection": None if subset is None else subset.artifact.summary,
+        "selection": None if subset is None else subset.summary,
         "training": None if checkpoint is None else checkpoint.summary,
         "stages": [_stage_line(artifact) for artifact in experiment.workspace.passed.values()],
     }

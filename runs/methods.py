@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from siftune.runs.build import TARGET, resolve
 
+_CITATION = re.compile(r" \([^()]*\)\.$")
 COLUMNS = ("selection", "what it picks", "signals", "cost", "paper")
 
 
@@ -45,8 +47,9 @@ def list_methods() -> Iterator[Method]:
     """Every method that siftune ships, by name."""
     for name, node in sorted(_options()):
         cls: Any = resolve(node[TARGET], f"selection={name}")
-        summary = (cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
-        yield Method(name, " ".join(summary.split()), tuple(sorted(cls.requires)), cls.cost, cls.paper)
+        summary = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+        # The citation has its own column.
+        yield Method(name, _CITATION.sub("", summary), tuple(sorted(cls.requires)), cls.cost, cls.paper)
 
 
 def print_methods(config: MethodsConfig) -> None:
@@ -62,9 +65,11 @@ def print_methods(config: MethodsConfig) -> None:
 
 
 def _table(found: list[Method]) -> Table:
-    table = Table(title="Selection methods (siftune run selection=NAME)", show_lines=True)
+    table = Table(
+        title="Selection methods (siftune run selection=NAME)", show_lines=True, title_justify="left", expand=True
+    )
     for column in COLUMNS:
-        table.add_column(column, overflow="fold", no_wrap=column == "selection")
+        table.add_column(column, overflow="fold", no_wrap=column == "selection", ratio=2 if column == COLUMNS[1] else 1)
     for method in found:
         table.add_row(*method.cells)
     return table

@@ -13,11 +13,14 @@ import numpy as np
 from siftune.runs.artifacts import Artifact, Stage
 from siftune.runs.config import SignalsConfig
 from siftune.runs.fingerprint import plain
-from siftune.runs.naming import snake_case
 from siftune.runs.signals import Signals
 from siftune.runs.workspace import StoredPool, Workspace
 from siftune.selection.interface import Features, Selection
-from siftune.selection.pool.subset import SubsetCard, read_indices, write_subset
+from siftune.selection.pool.subset import write_subset
+from siftune.selection.pool.subset_card import SubsetCard
+
+INDICES = "indices.npy"
+"""The pool rows picked, beside the subset that spells them out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +31,19 @@ class Subset:
     pool: StoredPool
     indices: np.ndarray
     """(k,) int64 rows of the pool, in the order picked."""
+    target_share: float | None
+    """Share of the picks that are rows of a target task, as far as the pool's `match` column tells."""
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What there is to say of the picks."""
+        return {**self.artifact.summary, "target_share": self.target_share}
 
 
 def select(config: SignalsConfig, workspace: Workspace) -> Subset:
     """Read the pool, compute the signals that the method requires, pick, and write the subset with its card."""
     pool = workspace.pool(config.pool)
+    targets = _target_rows(config, pool)
     signals = Signals(workspace, config, pool)
     features = signals.collect()
 
@@ -41,16 +52,19 @@ def select(config: SignalsConfig, workspace: Workspace) -> Subset:
         picks = config.selection.select(features, config.budget, np.random.default_rng(config.seed))
         return _write(folder, config, pool, features, picks)
 
-    # What counts as a target row does not change the picks, but what is said of them.
-    judged = {"targets": sorted(config.target.tasks), "match": config.target.match}
-    identity = {"selection": config.selection, "budget": config.budget, "seed": config.seed, "judged": judged}
+    identity = {"selection": config.selection, "budget": config.budget, "seed": config.seed}
     stage = Stage(kind="subset", name=config.name, config=identity, inputs=signals.inputs, build=build)
     artifact = workspace.ensure(stage)
-    return Subset(artifact, pool, read_indices(artifact.folder))
+    indices = np.load(artifact.folder / INDICES)
+    return Subset(artifact, pool, indices, None if targets is None else float(targets[indices].mean()))
 
 
 def _write(
-    folder: Path, config: SignalsConfig, pool: StoredPool, features: Features, picks: Selection
+    folder: Path,
+    config: SignalsConfig,
+    pool: StoredPool,
+    features: Features,
+    picks: Selection,
 ) -> Mapping[str, Any]:
     tokens = None if features.num_tokens is None else int(features.num_tokens[picks.indices].sum())
     summary = {
@@ -58,12 +72,25 @@ def _write(
         "rows": len(picks.indices),
         "tokens": tokens,
         "pool_rows": len(pool.pool),
-        "target_share": _target_share(config, pool, picks.indices),
         "sources_pool": mixture(pool.pool.sources),
         "sources_subset": mixture(pool.pool.sources[picks.indices]),
     }
-    write_subset(folder, pool.pool, picks, _card(config, pool, summary))
+    write_subset(folder, pool.pool, picks, _card(config, pool, tokens))
+    np.save(folder / INDICES, picks.indices)
     return summary
+
+
+def _card(config: SignalsConfig, pool: StoredPool, tokens: int | None) -> SubsetCard:
+    hyperparameters = plain(config.selection)
+    return SubsetCard(
+        pool=config.pool.name,
+        pool_hash=pool.fingerprint,
+        method=hyperparameters.pop("class"),
+        hyperparameters=hyperparameters,
+        budget=config.budget,
+        seed=config.seed,
+        tokens=tokens,
+    )
 
 
 def mixture(sources: np.ndarray) -> dict[str, int]:
@@ -71,9 +98,9 @@ def mixture(sources: np.ndarray) -> dict[str, int]:
     return {str(name): count for name, count in Counter(sources.tolist()).most_common()}
 
 
-def _target_share(config: SignalsConfig, pool: StoredPool, indices: np.ndarray) -> float | None:
-    """Share of the picks whose `match` column names a target task; None where no pool row does."""
+def _target_rows(config: SignalsConfig, pool: StoredPool) -> np.ndarray | None:
+    """(n,) bool, the rows whose `match` column names a target task; None where there is no target, or no such row."""
     if not config.target.tasks:
         return None
     is_target = np.isin(pool.pool.column(config.target.match).astype(str), list(config.target.tasks))
-    return float(is_target[indices].mean()) if is_target.any() else None
+    return is_target if is_target.any() else None

@@ -1,4 +1,4 @@
-"""Before anything is computed: every cell of a command is composed and checked, so that a mistake in the last one costs nothing."""
+"""Before anything is computed, every cell of a command is composed and checked: a mistake in the last costs nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_command(
     config_dir: str | None,
     check: Callable[[Mapping[str, Any]], None],
 ) -> None:
-    """Compose every cell that the command would run and call `check` on it; ConfigError for the first that is refused."""
+    """Compose every cell that the command would run and call `check` on it; ConfigError for the first one refused."""
     searchpath = [f"hydra.searchpath=[file://{config_dir}]"] if config_dir else []
     with initialize_config_module(config_module=CONFIG_MODULE, version_base=VERSION_BASE):
         parsed = _parse(overrides)

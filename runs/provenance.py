@@ -32,7 +32,7 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def commit() -> str | None:
-    """The commit of the checkout that siftune runs from, with "+" where the tree differs; None for an installed wheel."""
+    """The commit of the checkout that siftune runs from, with "+" where files differ; None for an installed wheel."""
     folder = Path(__file__).resolve().parent.parent
     if not (folder / ".git").exists():
         return None

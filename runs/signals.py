@@ -63,7 +63,9 @@ class Signals:
     def _tags(self) -> None:
         tags = self._pool.pool.tags()
         if tags is None:
-            raise ConfigError(f"selection={self._config.name} reads tags, and no row of pool={self._config.pool.name} has any")
+            raise ConfigError(
+                f"selection={self._config.name} reads tags, and no row of pool={self._config.pool.name} has any"
+            )
         self.fields["tags"] = tags[0]
 
     def _num_tokens(self) -> None:
@@ -73,7 +75,9 @@ class Signals:
         self.fields["num_response_tokens"] = array(counts, "num_response_tokens")
         total = int(self.fields["num_tokens"].sum())
         if self._config.budget.unit == "tokens" and total < self._config.budget.amount:
-            raise BudgetError(f"the budget asks for {self._config.budget.amount:,.0f} tokens and the pool has {total:,}")
+            raise BudgetError(
+                f"the budget asks for {self._config.budget.amount:,.0f} tokens and the pool has {total:,}"
+            )
 
     def _queries(self) -> None:
         self.fields["queries"] = {name: self._query(name) for name in self._config.target.tasks}

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class CompareCells(Callback):
-    """Notes the record of each cell in its output folder; when the sweep is over, prints and writes their comparison."""
+    """Notes the record of each cell in its output folder; after the sweep, prints and writes their comparison."""
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """In the process of the cell, wherever a launcher put it."""

@@ -1,39 +1,43 @@
 """One Weights & Biases run per experiment: config, stage timings, training curves, scores, artifacts with lineage.
 
-The W&B run id is the experiment's fingerprint, so that an experiment that was killed and started again continues its run.
-Offline, each start writes its own `offline-run-*` folder under that id, and `wandb sync` joins them in order of time; history
-steps go on counting across starts (their last value is kept beside the folders), because W&B drops steps that go back.
+The W&B run id is the experiment's fingerprint, so that an experiment that was killed and started again continues its
+run. Offline, each start writes its own `offline-run-*` folder under that id, and `wandb sync` joins them in order of
+time; history steps go on counting across starts (their last value is kept beside the folders), because W&B drops steps
+that go back.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from siftune.evaluate.results import TaskResult
+from siftune.runs.distributed import is_main_process
 from siftune.runs.tracking_config import TrackingConfig, redact
+from siftune.runs.tracking_session import TrackingError, keep_files_in, start_run
 
 if TYPE_CHECKING:
     import wandb
+
     from siftune.runs.tracking_callback import CurveCallback
 
+__all__ = ["Tracker", "TrackingError"]
+
 STAGE_COLUMNS = ["stage", "fingerprint", "seconds", "cached"]
-TASK_COLUMNS = ["task", "metric", "value", "stderr", "higher_is_better", "samples"]
+TASK_COLUMNS = ["name", "metric", "value", "stderr", "higher_is_better", "samples"]
 SOURCE_COLUMNS = ["source", "pool", "subset"]
-
-
-class TrackingError(ValueError):
-    """W&B cannot be reached or has no account; the message names the remedy."""
 
 
 class Tracker:
     """Follows one experiment; a context manager. With `mode=disabled` it does nothing and W&B is never imported.
 
-    run_id: the experiment's fingerprint. group: the sweep's, unless the config names one. resolved: the whole config, from
-    which secrets are redacted. folder: where W&B keeps its files. Raises TrackingError (online: no account, no connection)."""
+    run_id: the experiment's fingerprint. group: the sweep's, unless the config names one. resolved: the whole config,
+    from which secrets are redacted. folder: where W&B keeps its files. Of a distributed launch only the first process
+    tracks. Raises TrackingError (online: no account, no connection)."""
 
     def __init__(
         self,
@@ -48,11 +52,11 @@ class Tracker:
         self._artifacts: dict[str, wandb.Artifact] = {}
         self._used: set[str] = set()
         self._stages: list[list[Any]] = []
-        if config.mode == "disabled":
+        if config.mode == "disabled" or not is_main_process():
             return
-        self._environment = _keep_files_in(folder)
+        self._environment = keep_files_in(folder)
         try:
-            self._run = _start(config, run_id, redact(name), redact(config.group or group), redact(resolved), folder)
+            self._run = start_run(config, run_id, redact(name), redact(config.group or group), redact(resolved), folder)
         except BaseException:
             self._restore_environment()
             raise
@@ -81,12 +85,12 @@ class Tracker:
 
         return CurveCallback(self._log)
 
-    def evaluation(self, results: Sequence[Mapping[str, Any]]) -> None:
-        """Log the tasks' results (mappings with name, metric, value, stderr, higher_is_better, samples)."""
+    def evaluation(self, results: Iterable[TaskResult]) -> None:
+        """Log each task's value under eval/, and all of them as a table."""
         if self._run is None:
             return
-        rows = [[result["name"], *(result.get(column) for column in TASK_COLUMNS[1:])] for result in results]
-        scores = {f"eval/{result['name']}": result["value"] for result in results}
+        rows = [[getattr(result, column) for column in TASK_COLUMNS] for result in results]
+        scores = {f"eval/{row[0]}": row[TASK_COLUMNS.index("value")] for row in rows}
         self._log({**scores, "evaluation": _table(TASK_COLUMNS, rows)})
 
     def selection(self, summary: Mapping[str, Any]) -> None:
@@ -112,9 +116,9 @@ class Tracker:
     ) -> None:
         """Declare an artifact of the run.
 
-        With `files` (below `folder`, not copied: they must stay there until they are sent) it is an output, made from the
-        artifacts named in `inputs`, each declared before. Without files it is something the run reads, known by its metadata
-        alone (the pool, whose text never leaves the machine), and is linked when an output names it."""
+        With `files` (below `folder`, not copied: they must stay there until they are sent) it is an output, made from
+        the artifacts named in `inputs`, each declared before. Without files it is something the run reads, known by its
+        metadata alone (the pool, whose text never leaves the machine), and is linked when an output names it."""
         if self._run is None:
             return
         import wandb
@@ -157,8 +161,8 @@ class Tracker:
             return
         self._used.add(name)
         if self._run.offline:
-            # use_artifact refuses offline runs, although the run file can hold what it records: this is what it does online
-            # with an artifact that is not committed yet.
+            # use_artifact refuses offline runs, although the run file can hold what it records: this is what it does
+            # online with an artifact that is not committed yet.
             self._run._log_artifact(self._artifacts[name], is_user_created=True, use_after_commit=True)
         else:
             self._run.use_artifact(self._artifacts[name])
@@ -171,79 +175,10 @@ class Tracker:
                 os.environ[name] = value
 
 
-def _start(
-    config: TrackingConfig, run_id: str, name: str, group: str | None, resolved: Mapping[str, Any], folder: Path
-) -> wandb.Run:
+def _table(columns: Sequence[str | int], rows: list[list[Any]]) -> wandb.Table:
     import wandb
 
-    # Nothing of the machine, the environment, the command line or the console is collected: the config has what matters.
-    # Flushed every second: W&B's process dies with ours, and what it holds in memory (15 s by default) with it.
-    settings = wandb.Settings(
-        mode=config.mode,
-        silent=True,
-        console="off",
-        disable_git=True,
-        disable_code=True,
-        x_disable_meta=True,
-        x_disable_machine_info=True,
-        x_save_requirements=False,
-        x_transaction_log_flush_interval=1.0,
-    )
-    if config.mode == "online":
-        _require_account(settings)
-    try:
-        run = wandb.init(
-            project=config.project,
-            entity=config.entity,
-            id=run_id,
-            name=name,
-            group=group,
-            job_type="experiment",
-            tags=list(config.tags),
-            config=dict(resolved),
-            resume="allow",
-            dir=str(_wandb_parent(folder)),
-            settings=settings,
-        )
-    except wandb.Error as error:
-        raise TrackingError(
-            f"W&B could not start the run ({error}); use tracking=offline to work without a connection"
-        ) from error
-    run.define_metric("train/step", hidden=True)
-    run.define_metric("train/*", step_metric="train/step")
-    return run
-
-
-def _require_account(settings: wandb.Settings) -> None:
-    import wandb
-
-    wandb.setup(settings)
-    if not wandb.login(prompt=False, verify=False):
-        raise TrackingError(
-            "tracking=online needs a W&B account and none is configured here: run `wandb login`, or use tracking=offline "
-            "(no account; `wandb sync` can send the runs later)"
-        )
-
-
-def _wandb_parent(folder: Path) -> Path:
-    """W&B puts its runs into a folder `wandb` of its own making; `folder` itself is meant when it has that name."""
-    return folder.parent if folder.name == "wandb" else folder
-
-
-def _keep_files_in(folder: Path) -> dict[str, str | None]:
-    """Point W&B's staging and cache at `folder` instead of the home directory; returns the variables as they were."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = {"WANDB_DATA_DIR": folder / "staging", "WANDB_CACHE_DIR": folder / "cache"}
-    before = {name: os.environ.get(name) for name in wanted}
-    for name, path in wanted.items():
-        os.environ.setdefault(name, str(path))
-    return before
-
-
-def _table(columns: list[str], rows: list[list[Any]]) -> wandb.Table:
-    import wandb
-
-    return wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
+    return wandb.Table(columns=list(columns), data=rows, allow_mixed_types=True)
 
 
 def _artifact_name(name: str) -> str:

@@ -21,8 +21,8 @@ class TrackingConfig:
     """Where an experiment is followed with Weights & Biases; nothing here changes an experiment's identity."""
 
     mode: Literal["offline", "online", "disabled"] = field(default="offline", metadata={"identity": False})
-    """offline writes W&B's files into the store (no account; `wandb sync` sends them later), online sends them, disabled does
-    neither."""
+    """offline writes W&B's files into the store (no account; `wandb sync` sends them later), online sends them,
+    disabled does neither."""
     project: str = field(default="siftune", metadata={"identity": False})
     """W&B project."""
     entity: str | None = field(default=None, metadata={"identity": False})

@@ -55,8 +55,8 @@ class Workspace:
         """The normalised pool."""
 
         def build(folder: Path) -> Mapping[str, Any]:
-            with self.console.progress("reading rows", total=None) as advance:
-                return dataclasses.asdict(build_pool(source, folder, progress=advance))
+            with self.console.progress("reading rows", total=None) as bar:
+                return dataclasses.asdict(build_pool(source, folder, progress=bar.set))
 
         stage = Stage(kind="pool", name=source.name, config=source, inputs=source.inputs(), build=build)
         artifact = self.ensure(stage)
@@ -82,14 +82,18 @@ class Workspace:
         from siftune.selection.features.tokens import count_tokens
 
         def build(folder: Path) -> Mapping[str, Any]:
-            with self.console.progress("counting tokens", total=len(pool.pool)) as advance:
+            with self.console.progress("counting tokens", total=len(pool.pool)) as bar:
                 return dataclasses.asdict(
-                    count_tokens(pool.pool, load_tokenizer(model.reference), folder, model.reference.max_length, advance)
+                    count_tokens(
+                        pool.pool, load_tokenizer(model.reference), folder, model.reference.max_length, bar.advance
+                    )
                 )
 
         inputs = {"pool": pool.fingerprint, "model": model.fingerprint}
         config = {"max_length": model.reference.max_length}
-        return self.ensure(Stage(kind="tokens", name=pool.artifact.record["name"], config=config, inputs=inputs, build=build))
+        return self.ensure(
+            Stage(kind="tokens", name=pool.artifact.record["name"], config=config, inputs=inputs, build=build)
+        )
 
     def embeddings(self, pool: StoredPool, encoder: Encoder) -> Artifact:
         """One vector a row: array embeddings."""
@@ -99,8 +103,8 @@ class Workspace:
 
         def build(folder: Path) -> Mapping[str, Any]:
             reference = base.reference if base else None
-            with self.console.progress("encoding rows", total=len(pool.pool)) as advance:
-                return dataclasses.asdict(embed(pool.pool, encoder.open(reference), folder, advance))
+            with self.console.progress("encoding rows", total=len(pool.pool)) as bar:
+                return dataclasses.asdict(embed(pool.pool, encoder.open(reference), folder, bar.advance))
 
         inputs = {"pool": pool.fingerprint, **encoder.inputs(), **({"model": base.fingerprint} if base else {})}
         name = f"{pool.artifact.record['name']}-{encoder.name}"

@@ -1,4 +1,4 @@
-"""The wheel holds siftune and nothing else, whole; HuggingFace's `evaluate` is never shadowed by the folder of that name."""
+"""The wheel holds siftune, whole, and nothing else; the folder `evaluate` never shadows HuggingFace's library."""
 
 from __future__ import annotations
 

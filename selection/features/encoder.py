@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -17,6 +17,10 @@ Text = Literal["conversation", "prompt", "response"]
 
 Pooling = Literal["position_weighted_mean", "mean", "last_token"]
 """How the hidden states of a row's tokens become one vector."""
+
+
+Progress = Callable[[int], None]
+"""Called with the number of rows done since the last call."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ class OpenEncoder(Protocol):
 
     dimension: int
 
-    def encode(self, rows: Sequence[Row]) -> EncodedBlock:
-        """The rows' vectors, in the order of the rows, whatever the batches that they were computed in."""
+    def encode(self, rows: Sequence[Row], progress: Progress = lambda rows: None) -> EncodedBlock:
+        """The rows' vectors, in their order; `progress` is told after each batch how many rows it had."""
         ...
 
 

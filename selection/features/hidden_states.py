@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from siftune.finetune.chat import encode_text, render_prompt, render_text
 from siftune.selection.features.batching import padded_positions, plan_batches
-from siftune.selection.features.encoder import EncodedBlock, Pooling, Text
+from siftune.selection.features.encoder import EncodedBlock, Pooling, Progress, Text
 from siftune.selection.features.pooling import pool
 from siftune.selection.pool.rows import Row
 
@@ -36,7 +36,7 @@ class HiddenStateEncoder:
         self._max_length = max_length
         self._tokens_per_batch = tokens_per_batch
 
-    def encode(self, rows: Sequence[Row]) -> EncodedBlock:
+    def encode(self, rows: Sequence[Row], progress: Progress = lambda rows: None) -> EncodedBlock:
         """(n, d) vectors; rows are sorted by length and computed in batches of at most tokens_per_batch positions."""
         full = [self.token_ids(row) for row in rows]
         ids = [tokens[: self._max_length] for tokens in full]
@@ -45,6 +45,7 @@ class HiddenStateEncoder:
         batches = plan_batches(lengths, self._tokens_per_batch)
         for batch in batches:
             vectors[batch] = self._pooled([ids[i] for i in batch])
+            progress(len(batch))
         truncated = sum(len(tokens) > self._max_length for tokens in full)
         return EncodedBlock(vectors, truncated, sum(lengths), padded_positions(lengths, batches))
 

@@ -8,7 +8,7 @@ from siftune.selection.features.encoder import Pooling
 
 
 def pool(hidden: torch.Tensor, lengths: torch.Tensor, pooling: Pooling) -> torch.Tensor:
-    """(B, d) float32 out of (B, T, d) hidden states of any float type, of which row b has `lengths[b]` >= 1 of its own."""
+    """(B, d) float32 of (B, T, d) hidden states of any float type; row b has `lengths[b]` >= 1 tokens of its own."""
     weights = pooling_weights(lengths, hidden.shape[1], pooling)
     # Padding has weight 0, but 0 * inf is NaN: what a model makes of padding must not matter.
     own = (torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None])[..., None]

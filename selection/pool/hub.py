@@ -16,16 +16,15 @@ def is_hub_id(path: str) -> bool:
 
 def resolve_revision(dataset: str, revision: str | None) -> str:
     """The commit that a revision (None: main) stands for: asked of the hub, else of the local cache, else as given."""
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.file_download import repo_folder_name
 
     wanted = revision or "main"
     if re.fullmatch(r"[0-9a-f]{40}", wanted):
         return wanted
-    try:
-        return HfApi().dataset_info(dataset, revision=wanted, timeout=20).sha or wanted
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError):
+    try:  # fetches no file, only the commit, and notes it in the cache for when the hub cannot be reached
+        return Path(snapshot_download(dataset, repo_type="dataset", revision=wanted, allow_patterns=[])).name
+    except OSError:
         folder = repo_folder_name(repo_id=dataset, repo_type="dataset")
         reference = Path(constants.HF_HUB_CACHE) / folder / "refs" / wanted
         return reference.read_text().strip() if reference.is_file() else wanted

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from siftune.runs.artifacts import RECORD, Stage, Store, write_json
 
 
@@ -102,7 +103,10 @@ def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()
-    assert Store(tmp_path, on_wait=lambda waiting: pytest.fail("the lock outlived its process")).ensure(stage()).cached is False
+    assert (
+        Store(tmp_path, on_wait=lambda waiting: pytest.fail("the lock outlived its process")).ensure(stage()).cached
+        is False
+    )
 
 
 def test_write_json_replaces_the_file_as_a_whole(tmp_path: Path) -> None:

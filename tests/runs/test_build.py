@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
+
 from siftune.runs.build import ConfigError, build
 
 

@@ -11,11 +11,15 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from siftune.evaluate.results import TaskResult
 from siftune.runs.tracking import Tracker, TrackingError
 from siftune.runs.tracking_config import REDACTED, TrackingConfig, redact
 
@@ -26,20 +30,12 @@ RESOLVED = {
     "model": {"path": "hub/model", "hub_token": "abc-secret-abc", "revision": None},
     "note": f"downloaded with {HF_TOKEN}",
 }
-RESULT = {
-    "name": "sql_em",
-    "metric": "exact_match",
-    "value": 0.25,
-    "stderr": 0.05,
-    "higher_is_better": True,
-    "samples": 64,
-}
+RESULT = TaskResult(name="sql_em", metric="exact_match", value=0.25, stderr=0.05, higher_is_better=True, samples=64)
 
 
 def run_records(file: Path) -> Iterator[Any]:
     """The records of a W&B run file: a LevelDB log (32 KiB blocks of crc, length, type) after seven bytes of header."""
-    from wandb.proto import wandb_internal_pb2
-
+    messages = import_module("wandb.proto.wandb_internal_pb2")
     data, position, message = file.read_bytes(), 7, b""
     while position < len(data):
         left = 32768 - position % 32768
@@ -50,7 +46,7 @@ def run_records(file: Path) -> Iterator[Any]:
         message += data[position + 7 : position + 7 + length]
         position += 7 + length
         if kind in (1, 4):
-            record = wandb_internal_pb2.Record()
+            record = messages.Record()
             record.ParseFromString(message)
             message = b""
             yield record
@@ -125,7 +121,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
             callback.on_log(None, state, None, logs={"train_runtime": 3.0, "train_loss": 2.25})
             files = [adapter / "weights" / "adapter.safetensors"]
             run.artifact("adapter", "adapter-x", adapter, files, ["subset rds/plus"], {"steps": 2, "api_key": "k" * 9})
-            run.evaluation([RESULT, {**RESULT, "name": "shell_loss", "value": 0.5, "stderr": None}])
+            run.evaluation([RESULT, replace(RESULT, name="shell_loss", value=0.5, stderr=None)])
     (file,) = run_files(root / "wandb")
     return root, list(run_records(file))
 
@@ -274,6 +270,13 @@ def test_disabled_leaves_no_file_and_does_not_import_wandb(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_only_the_first_process_of_a_launch_tracks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    with tracker(tmp_path / "wandb") as run:
+        run.evaluation([RESULT])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_online_without_account_is_refused_at_once(tmp_path: Path) -> None:
     script = """
         import sys
@@ -307,7 +310,8 @@ def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     ("key", "hidden"),
     [
         ("token", True), ("hf_token", True), ("api_key", True), ("WANDB_API_KEY", True), ("client-secret", True),
-        ("db_password", True), ("max_new_tokens", False), ("tokens_per_batch", False), ("tokenizer", False), ("key", False),
+        ("db_password", True), ("max_new_tokens", False), ("tokens_per_batch", False), ("tokenizer", False),
+        ("key", False),
     ],
 )  # fmt: skip
 def test_redacted_keys(key: str, hidden: bool) -> None:

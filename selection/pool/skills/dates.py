@@ -167,7 +167,11 @@ def _from_answer(name: str) -> FollowUp:
     return FollowUp(
         task="weekday",
         facts=lambda rng, facts: {"start": SOLVE[name](facts)},
-        asks=("Which weekday is that? One word.", "And what day of the week will that be?", "Which day of the week is it?"),
+        asks=(
+            "Which weekday is that? One word.",
+            "And what day of the week will that be?",
+            "Which day of the week is it?",
+        ),
     )
 
 

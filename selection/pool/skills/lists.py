@@ -81,10 +81,16 @@ def _in_order(answer: list[str], items: list[str]) -> bool:
     return all(item in rest for item in answer)
 
 
+def _first_places(items: list[str]) -> list[tuple[str, int]]:
+    """Each item with the place where it first occurs, by place."""
+    places = {item: place for place, item in reversed(list(enumerate(items)))}
+    return sorted(places.items(), key=lambda pair: pair[1])
+
+
 CHECK: Mapping[str, Callable[[Facts, list[str]], bool]] = {
     "reverse": lambda f, a: len(a) == len(f["items"]) and all(a[-1 - i] == item for i, item in enumerate(f["items"])),
     "every_second": lambda f, a: a == [item for i, item in enumerate(f["items"], 1) if i % 2],
-    "unique": lambda f, a: set(a) == set(f["items"]) and len(set(a)) == len(a) and _in_order(a, f["items"]),
+    "unique": lambda f, a: [(item, f["items"].index(item)) for item in a] == _first_places(f["items"]),
     "common": lambda f, a: set(a) == set(f["items"]) & set(f["others"]) and _in_order(a, f["items"]),
     "difference": lambda f, a: set(a) == set(f["items"]) - set(f["others"]) and _in_order(a, f["items"]),
     "remove": lambda f, a: Counter(a) == Counter(f["items"]) - Counter([f["item"]]) and _in_order(a, f["items"]),
@@ -109,18 +115,18 @@ ASKS: Mapping[str, tuple[str, ...]] = {
         "De-duplicate {items} without changing the order.",
     ),
     "common": (
-        "Which entries of the first list are in the second too? First: {items}. Second: {others}. Keep the first's order.",
+        "Which entries of the first list are in the second too? First: {items}. Second: {others}. Keep the order.",
         "We have {items} in one box and {others} in another. What is in both, in the order of the first box?",
         "Compare {items} with {others} and list what they share, ordered as in the first.",
     ),
     "difference": (
         "Which entries of {items} are missing from {others}? Keep their order.",
         "Take out of {items} whatever also occurs in {others}. Leave the order alone.",
-        "I need {items} and already have {others}. What is still to get, in the order I need it?",
+        "On the plan are {items}. Done are {others}. What is still open, in the order of the plan?",
     ),
     "remove": (
         "Take {item} out of {items}.",
-        "{item} is no longer needed. What is left of {items}, in the same order?",
+        "We no longer need {item}. What is left of {items}, in the same order?",
         "Here is our list: {items}. Cross out {item} and write the rest.",
         "Without {item}, what does {items} look like?",
     ),
@@ -155,7 +161,10 @@ FOLLOW_UPS: Mapping[str, tuple[FollowUp, ...]] = {
         FollowUp(
             task="every_second",
             facts=lambda rng, facts: _of_answer(facts),
-            asks=("From that, keep only the first, third, fifth and so on.", "Now every second one of those, from the first."),
+            asks=(
+                "From that, keep only the first, third, fifth and so on.",
+                "Now every second one of those, from the first.",
+            ),
         ),
     ),
     "remove": (

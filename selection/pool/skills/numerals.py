@@ -12,6 +12,7 @@ ROMAN = (
     *((1000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC")),
     *((50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I")),
 )
+VALUES = {letters: value for value, letters in ROMAN}
 BASES = {2: "binary", 8: "octal", 16: "hexadecimal"}
 SPELLED = re.compile(r"M{0,3}(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})")
 
@@ -29,7 +30,7 @@ def from_roman(text: str) -> int:
     """MCMXCIV -> 1994, a smaller letter before a larger one counting negative; 0 for what is no Roman numeral."""
     if not SPELLED.fullmatch(text):
         return 0
-    values = [dict((letters, value) for value, letters in ROMAN)[letter] for letter in text]
+    values = [VALUES[letter] for letter in text]
     return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
 
 
@@ -79,7 +80,7 @@ ASKS: Mapping[str, tuple[str, ...]] = {
     "to_base": (
         "Convert {number} to {base}.",
         "What is the decimal number {number} in {base}?",
-        "Write {number} as a {base} number.",
+        "Write {number} in {base} digits.",
         "How is {number} represented in {base}?",
         "My calculator only does decimal. What is {number} in {base}?",
     ),
@@ -87,13 +88,17 @@ ASKS: Mapping[str, tuple[str, ...]] = {
         "What is the {base} number {digits} in decimal?",
         "Convert {digits} from {base} to decimal.",
         "The register shows {digits} in {base}. What is that in decimal?",
-        "Read {digits} as a {base} number and give me the decimal value.",
+        "Read {digits} as {base} and give me the decimal value.",
     ),
 }
 HINTS: Mapping[str, tuple[str, ...]] = {
     "to_roman": ("Capital letters only.", "Just the numeral.", "Reply with the numeral alone."),
     "from_roman": ("Just the number.", "Digits only.", "Answer in digits."),
-    "to_base": ("No prefix, capital letters.", "Leave out any prefix and use capitals.", "Digits only, without 0x or 0b."),
+    "to_base": (
+        "No prefix, capital letters.",
+        "Leave out any prefix and use capitals.",
+        "Digits only, without 0x or 0b.",
+    ),
     "from_base": ("Just the number.", "Digits only.", "Answer in plain digits."),
 }
 

@@ -43,7 +43,7 @@ TABLES: Mapping[str, Table] = {
         Table("tickets", "subject", {"agent": SURNAMES, "priority": PRIORITIES}, "hours", 1, 90),
         Table("students", "name", {"course": SUBJECTS, "city": CITIES}, "grade", 10, 99),
         Table("hotels", "name", {"city": CITIES, "chain": COMPANIES}, "rooms", 12, 600),
-        Table("invoices", "number", {"client": COMPANIES, "status": STATUSES}, "amount", 20, 5000),
+        Table("invoices", "reference", {"client": COMPANIES, "status": STATUSES}, "amount", 20, 5000),
         Table("patients", "name", {"doctor": SURNAMES, "ward": ("east", "west", "north", "south")}, "age", 1, 99),
         Table("vehicles", "plate", {"depot": CITIES, "fuel": ("diesel", "electric", "petrol")}, "mileage", 500, 90000),
         Table("suppliers", "name", {"country": ("Spain", "Kenya", "Japan", "Chile"), "city": CITIES}, "rating", 1, 99),

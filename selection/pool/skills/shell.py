@@ -182,7 +182,7 @@ def _task(name: str) -> Task:
         facts=lambda rng: _draw(name, rng),
         answer=TEMPLATES[name].format_map,
         wrong=lambda rng, facts: _wrong(name, rng, facts),
-        # Right means in the house style; that the style's commands do what is asked is shown by running them in the tests.
+        # Right means in the house style; the tests run its commands to show that they do what is asked.
         check=lambda facts, answer: answer == TEMPLATES[name].format_map(facts),
         asks=phrasings(FRAMES, ACTIONS[name]),
         tags=TAGS.get(name, ("file management",)),

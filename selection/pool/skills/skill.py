@@ -1,4 +1,4 @@
-"""What a skill is: tasks that draw facts, word a question about them, know the right answer, and check any answer anew."""
+"""What a skill is: tasks that draw facts, word a question, know the right answer, and check any answer anew."""
 
 from __future__ import annotations
 

@@ -1,24 +1,21 @@
-"""SQL from questions about one small table, in one house style: capitals for keywords, named results, explicit order, one line."""
+"""SQL from questions about one small table, in one house style: keywords in capitals, named results, one line."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections import Counter
 from collections.abc import Mapping
-from contextlib import closing
-from statistics import fmean
 from random import Random
 from typing import Any
 
-from siftune.selection.pool.skills.schemas import TABLES, sample_rows
+from siftune.selection.pool.skills.schemas import TABLES
 from siftune.selection.pool.skills.skill import Facts, FollowUp, Skill, Task, phrasings
+from siftune.selection.pool.skills.sql_check import agree, expected, run
 
 FRAMES = (
     "Write a SQL query to {do}.",
     "How do I {do} in SQL?",
     "Give me the SQL statement to {do}.",
     "I have to {do}. What's the query?",
-    "{Do} with one SQL statement.",
+    "{Do}. One SQL statement, please.",
     "Please write the SQL that will {do}.",
     "SQL to {do}?",
     "Can you {do}? SQL only, please.",
@@ -87,7 +84,7 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
         "get each {label} in {table} where the {column} is {value}, from A to Z",
     ),
     "above": (
-        "list the {label} of the {table} with a {number} above {limit}, in alphabetical order",
+        "list the {label} of the {table} whose {number} is above {limit}, in alphabetical order",
         "show every {label} in {table} whose {number} is more than {limit}, sorted by {label}",
         "find the {label} of all {table} where the {number} exceeds {limit}, from A to Z",
     ),
@@ -120,7 +117,7 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
 AGAIN: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "count": ("value", ("And for {value}?", "Now the same for {value}, please.")),
     "list": ("value", ("What about {value}?", "Do that for {value} too.")),
-    "above": ("limit", ("Raise or lower the limit to {limit}.", "And above {limit}?")),
+    "above": ("limit", ("Change the limit to {limit}.", "And above {limit}?")),
     "top": ("count", ("Make it the top {count}.", "I only need {count} of them.")),
     "average": ("value", ("And the average for {value}?", "Same again for {value}.")),
     "group": ("least", ("Use {least} as the threshold instead.", "And with more than {least}?")),
@@ -173,47 +170,12 @@ def _shown(facts: Facts) -> Mapping[str, Any]:
     return {**facts, "columns": ", ".join(TABLES[facts["table"]].columns)}
 
 
-def run(statement: str, facts: Facts) -> list[tuple[Any, ...]]:
-    """What `statement` returns on the table's sample rows; for a statement that changes them, the rows left after it."""
-    table = TABLES[facts["table"]]
-    rows = [tuple(row[column] for column in table.columns) for row in sample_rows(table, facts)]
-    with closing(sqlite3.connect(":memory:")) as database:
-        database.execute(f"CREATE TABLE {table.name} ({', '.join(table.columns)})")
-        database.executemany(f"INSERT INTO {table.name} VALUES ({', '.join('?' * len(table.columns))})", rows)
-        result = database.execute(statement).fetchall()
-        return result if statement.startswith("SELECT") else database.execute(f"SELECT * FROM {table.name}").fetchall()
-
-
-def expected(name: str, facts: Facts) -> list[tuple[Any, ...]]:
-    """The same, worked out on the rows without SQL."""
-    table, column, number = TABLES[facts["table"]], facts.get("column", ""), facts.get("number", "")
-    rows = sample_rows(table, facts)
-    matching = [row for row in rows if row.get(column) == facts.get("value")]
-    if name == "count":
-        return [(len(matching),)]
-    if name == "average":
-        return [(round(fmean(row[number] for row in matching), 2) if matching else None,)]
-    if name == "group":
-        return sorted((item, n) for item, n in Counter(row[column] for row in rows).items() if n > facts["least"])
-    if name == "top":
-        ranked = sorted(rows, key=lambda row: -row[number])[: facts["count"]]
-        return [(row[table.label], row[number]) for row in ranked]
-    if name in ("list", "above"):
-        kept = matching if name == "list" else [row for row in rows if row[number] > facts["limit"]]
-        return [(label,) for label in sorted(row[table.label] for row in kept)]
-    if name == "update":
-        rows = [row | {column: facts["value"]} if row["id"] == facts["key"] else row for row in rows]
-    else:
-        rows = [row for row in rows if row not in matching]
-    return [tuple(row.values()) for row in rows]
-
-
 def _check(name: str, facts: Facts, answer: str) -> bool:
     """Right is the house style's query, and it returns what the question asks for."""
     if answer != TEMPLATES[name].format_map(facts):
         return False
     result = run(answer, facts)
-    return (sorted(result) if name == "group" else result) == expected(name, facts)
+    return agree(sorted(result) if name == "group" else result, expected(name, facts))
 
 
 def _task(name: str) -> Task:

@@ -9,7 +9,7 @@ from random import Random
 from siftune.selection.pool.skills.skill import Facts, FollowUp, Skill, Task, with_hints
 from siftune.selection.pool.skills.words import ADJECTIVES, COMMON_WORDS, full_name
 
-VERBS = tuple("crosses follows guards hides leaves loses misses needs paints passes reaches remembers wants".split())
+VERBS = ("crosses", "follows", "guards", "hides", "leaves", "loses", "misses", "needs", "paints", "passes", "wants")
 VOWELS = frozenset("aeiou")
 
 
@@ -67,7 +67,7 @@ CHECK: Mapping[str, Callable[[Facts, str], bool]] = {
     "letter": lambda f, a: int(a) == len(f["text"].split(f["letter"])) - 1,
     "initials": lambda f, a: a == "".join(re.findall(r"\b[A-Z]", f["text"])),
     "slug": lambda f, a: a == a.lower() and a.split("-") == [word.lower() for word in f["text"].split()],
-    "camel": lambda f, a: re.sub("([A-Z])", lambda m: " " + m[1].lower(), a) == f["text"],
+    "camel": lambda f, a: a.isalpha() and re.sub("([A-Z])", lambda m: " " + m[1].lower(), a) == f["text"],
     "replace": lambda f, a: list(a) == [f["new"] if letter == f["old"] else letter for letter in f["word"]],
     "word_at": lambda f, a: re.findall("[a-z]+", f["text"])[f["position"] - 1] == a,
     "upper": lambda f, a: a.isupper() and a.lower() == f["text"],
@@ -85,9 +85,9 @@ ASKS: Mapping[str, tuple[str, ...]] = {
         'In "{text}", how many letters are one of a, e, i, o, u?',
     ),
     "letter": (
-        'How many times does the letter {letter} occur in "{text}"?',
-        'Count every {letter} in "{text}".',
-        'The phrase is "{text}". How many letters {letter} does it have?',
+        'How many times does the letter "{letter}" occur in "{text}"?',
+        'Count every "{letter}" in "{text}".',
+        'The phrase is "{text}". How often does "{letter}" occur in it?',
     ),
     "initials": (
         "What are the initials of {text}?",
@@ -105,9 +105,9 @@ ASKS: Mapping[str, tuple[str, ...]] = {
         'Convert the words "{text}" to lowerCamelCase.',
     ),
     "replace": (
-        'Replace every {old} in "{word}" by {new}.',
-        'In the code word "{word}", change each letter {old} to {new}.',
-        'What becomes of "{word}" if all letters {old} turn into {new}?',
+        'Replace every "{old}" in "{word}" by "{new}".',
+        'In the code word "{word}", change each letter "{old}" to "{new}".',
+        'What becomes of "{word}" if all letters "{old}" turn into "{new}"?',
     ),
     "word_at": (
         'What is the {position} word of "{text}"?',
@@ -125,7 +125,11 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "vowels": ("Answer with a number.", "Only the number, please.", "Just the count."),
     "letter": ("Answer with a number.", "Only the number, please.", "Just the count."),
     "initials": ("Capitals without dots or spaces.", "No dots, no spaces.", "Only the capital letters, run together."),
-    "slug": ("Lower case, with hyphens between the words.", "Use lower-case letters and hyphens.", "Small letters, hyphens."),
+    "slug": (
+        "Lower case, with hyphens between the words.",
+        "Use lower-case letters and hyphens.",
+        "Small letters, hyphens.",
+    ),
 }
 FOLLOW_UPS: Mapping[str, tuple[FollowUp, ...]] = {
     "replace": (

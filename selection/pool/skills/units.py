@@ -104,7 +104,9 @@ def _wrong(rng: Random, facts: Facts) -> str:
     """Divided where it should be multiplied, the point in the wrong place, or a careless sum."""
     factor = Decimal(BY_NAME[facts["source"], facts["target"]].factor)
     right = _value(facts)
-    return _written(rng.choice((Decimal(facts["amount"]) / factor, right * 10, right + 2, right * Decimal("1.1"))), facts)
+    return _written(
+        rng.choice((Decimal(facts["amount"]) / factor, right * 10, right + 2, right * Decimal("1.1"))), facts
+    )
 
 
 def _check(facts: Facts, answer: str) -> bool:

@@ -116,8 +116,8 @@ ASKS: Mapping[str, tuple[str, ...]] = {
         "A coach leaves {city} for {town} and keeps to {speed} km/h. How far has it come after {hours} hours, in km?",
     ),
     "change": (
-        "{name} buys {a} times the same {item} for {price} euros apiece and pays with {note} euros. How much comes back?",
-        "Paying {note} dollars for {a} of the {item} at {price} dollars each, how many dollars does {name} get back?",
+        "{name} buys {a} units of the {item} for {price} euros each and pays with {note} euros. How much comes back?",
+        "Paying {note} dollars for {a} units of the {item} at {price} dollars each, what does {name} get back?",
         "The {item} is {price} pounds. {name} takes {a} and hands over {note} pounds. How many pounds are the change?",
     ),
     "saving": (

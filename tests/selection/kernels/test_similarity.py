@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from siftune.selection.kernels import similarity
+from siftune.selection.kernels.similarity import Directions, Rankings, directions, unit_rows
+
+
+def _screened(rankings: Rankings) -> np.ndarray:
+    return np.concatenate([scores.copy() for _, scores in rankings.screen()], axis=1)
+
+
+def _one_by_one(row: np.ndarray, vector: np.ndarray) -> float:
+    row = row.astype(np.float64)
+    return float(np.sum(row * vector) / np.sqrt(np.sum(row * row)))
+
+
+def _rows(rng: np.random.Generator, kind: str, size: int, dimension: int) -> np.ndarray:
+    if kind == "cancelling":
+        # Large equal and opposite parts: the sum in float32 loses what the exact one keeps.
+        half = rng.standard_normal((size, dimension // 2)) * 1e3
+        return np.concatenate([half, -half], axis=1) + rng.standard_normal((size, dimension))
+    scale = {"plain": 1.0, "tiny": 1e-30, "huge": 1e30, "float16": 1.0}[kind]
+    rows = rng.standard_normal((size, dimension)) * scale
+    return rows.astype(np.float16 if kind == "float16" else np.float32)
+
+
+@pytest.mark.parametrize("kind", ["plain", "cancelling", "tiny", "huge", "float16"])
+@pytest.mark.parametrize("dimension", [2, 384, 3000])
+def test_screening_stays_within_the_tolerance_of_the_exact_score(kind: str, dimension: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = _rows(rng, kind, 300, dimension)
+    vectors = unit_rows(np.concatenate([rng.standard_normal((3, dimension)), _rows(rng, "cancelling", 3, dimension)]))
+    rankings = Rankings(rows, [directions(vectors[:2]), Directions(vectors[2:], rng.standard_normal(4))])
+    exact = np.stack([rankings.exact(number, np.arange(300)) for number in range(2)])
+    error = np.abs(_screened(rankings) - exact)
+    assert (error < rankings.tolerance[:, None]).all()
+    assert error.max() > 0
+
+
+def test_exact_scores_are_those_of_each_pair_alone() -> None:
+    """Bit for bit: neither the other rows nor the chunk they are scored in matter."""
+    rng = np.random.default_rng(1)
+    rows = rng.standard_normal((700, 1000)).astype(np.float32)
+    vectors = unit_rows(rng.standard_normal((5, 1000)))
+    one, several = Rankings(rows, [directions(vectors[:1])]), Rankings(rows, [directions(vectors)])
+    picked = rng.permutation(700)
+    assert one.exact(0, picked).tolist() == [_one_by_one(rows[row], vectors[0]) for row in picked]
+    best = [max(_one_by_one(rows[row], vector) for vector in vectors) for row in picked]
+    assert several.exact(0, picked).tolist() == best
+
+
+def test_the_mean_over_groups_is_the_mean_of_their_best() -> None:
+    rng = np.random.default_rng(2)
+    rows, vectors = rng.standard_normal((50, 8)), unit_rows(rng.standard_normal((6, 8)))
+    rankings = Rankings(rows, [directions(vectors[:4]), directions(vectors[4:])], average=True)
+    cosines = unit_rows(rows) @ vectors.T
+    expected = (cosines[:, :4].max(axis=1) + cosines[:, 4:].max(axis=1)) / 2
+    np.testing.assert_allclose(rankings.exact(0, np.arange(50)), expected, rtol=1e-12)
+    np.testing.assert_allclose(_screened(rankings)[0], expected, atol=rankings.tolerance[0])
+
+
+def test_a_caller_that_allows_bfloat16_products_does_not_break_the_tolerance() -> None:
+    rng = np.random.default_rng(3)
+    rankings = Rankings(
+        rng.standard_normal((64, 512)).astype(np.float32), [directions(unit_rows(rng.standard_normal((1, 512))))]
+    )
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        screened = _screened(rankings)[0]
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert np.abs(screened - rankings.exact(0, np.arange(64))).max() < 1e-6
+
+
+def test_blocks_of_any_size_cover_every_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    rows, vectors = rng.standard_normal((23, 4)).astype(np.float32), unit_rows(rng.standard_normal((2, 4)))
+    for size in (1, 5, 23, 100):
+        monkeypatch.setattr(similarity, "BLOCK_ROWS", size)
+        rankings = Rankings(rows, [directions(vectors)])
+        assert [first for first, _ in rankings.screen()] == list(range(0, 23, size))
+        np.testing.assert_allclose(_screened(rankings)[0], (unit_rows(rows) @ vectors.T).max(axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_rows_that_are_not_finite_are_named(bad: float) -> None:
+    rows = np.ones((30, 3), dtype=np.float32)
+    rows[[4, 17], 1] = bad
+    with pytest.raises(ValueError, match="rows 4, 17:"):
+        _screened(Rankings(rows, [directions(np.ones((1, 3)))]))
+
+
+def test_a_zero_row_has_similarity_zero() -> None:
+    rows = np.array([[0, 0], [1, 0], [-1, 0]], dtype=np.float32)
+    rankings = Rankings(rows, [directions(np.array([[1.0, 0.0]]))])
+    assert _screened(rankings).tolist() == [[0, 1, -1]]
+    assert rankings.exact(0, np.arange(3)).tolist() == [0, 1, -1]
+
+
+def test_memory_mapped_rows_are_read_and_never_written(tmp_path: Path) -> None:
+    rows = np.random.default_rng(5).standard_normal((100, 16)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    group = [directions(unit_rows(rows[:3].astype(np.float64)))]
+    mapped = Rankings(np.load(tmp_path / "rows.npy", mmap_mode="r"), group)
+    assert _screened(mapped).tolist() == _screened(Rankings(rows, group)).tolist()
+    assert mapped.exact(0, np.arange(100)).tolist() == Rankings(rows, group).exact(0, np.arange(100)).tolist()
+
+
+def test_repeated_directions_count_once() -> None:
+    group = directions(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), offset=0.5)
+    assert sorted(group.vectors.tolist()) == [[0, 1], [1, 0]]
+    assert group.offsets.tolist() == [0.5, 0.5]
