@@ -1,11 +1,10 @@
-"""lm-eval's task definitions: finding one, and checking what is asked of it, before anything is downloaded or computed."""
+"""lm-eval's task definitions: finding one, and checking what is asked of it before anything is downloaded."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,7 @@ def _everything() -> TaskManager:
 
 
 def _shipped_folder() -> str:
-    return str(resources.files("siftune.conf").joinpath("lm_eval"))
+    return str(Path(__file__).with_name("definitions"))
 
 
 def _by_name(name: str) -> Definition:
@@ -256,8 +255,8 @@ def _check_offline(task: LMEvalTask, definition: Definition) -> None:
 def offline_message(task: str, data: str) -> str:
     """What to do about a data set that cannot be reached."""
     return (
-        f"the task {task} reads the data set {data} from the hub, which cannot be reached (or HF_HUB_OFFLINE is set), and "
-        "it is not in the local cache. Run once where there is a connection, or give the data as local files: "
+        f"the task {task} reads the data set {data} from the hub, which cannot be reached (or HF_HUB_OFFLINE is set), "
+        "and it is not in the local cache. Run once where there is a connection, or give the data as local files: "
         "data_files: {test: /folder/file.jsonl} (evaluate=local_benchmarks does), or let `task` be a local .yaml file"
     )
 

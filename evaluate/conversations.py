@@ -54,7 +54,7 @@ class ConversationTask(Task):
         return self._targets[doc["id"]]
 
     def build_all_requests(self, **settings: Any) -> None:
-        """The rows' requests. Shots, limit and template are settled before, so that the harness's settings do not apply."""
+        """The rows' requests. Limit and template are settled before: the harness's settings do not apply."""
         self._instances = [self._request(index, doc) for index, doc in enumerate(self._docs)]
 
     def construct_requests(self, doc: dict[str, Any], ctx: str, **kwargs: Any) -> Instance:
@@ -172,7 +172,7 @@ def ratio(items: Sequence[tuple[float, float]]) -> float:
 
 
 def ratio_stderr(items: Sequence[tuple[float, float]]) -> float | None:
-    """Standard error of a ratio of sums over documents, by linearisation (Cochran, Sampling Techniques, section 2.11)."""
+    """Standard error of a ratio of sums over documents, by linearisation (Cochran, Sampling Techniques, 2.11)."""
     n = len(items)
     if n < 2:
         return None

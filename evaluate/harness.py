@@ -31,12 +31,14 @@ from siftune.selection.pool.source import PoolSource
 from siftune.selection.pool.store import Pool
 
 BOOTSTRAP_ITERATIONS = 1000
-"""For the metrics whose standard error lm-eval bootstraps (its 100,000 take minutes in Python and change no digit shown)."""
+"""For the metrics whose standard error lm-eval bootstraps; its own 100,000 take minutes and change no digit shown."""
 
 
 def validate_suite(suite: Suite) -> None:
-    """Refuse what can be seen to fail, in seconds and without a model: unknown tasks, metrics and filters, missing files,
-    data sets that need the hub where it cannot be reached. EvaluationError names the task."""
+    """Refuse what can be seen to fail, in seconds and without a model; EvaluationError names the task.
+
+    That is unknown tasks, metrics and filters, missing files, and data of the hub where it cannot be reached.
+    """
     suite.inputs()
     for name, task in suite.tasks.items():
         if isinstance(task, LMEvalTask):

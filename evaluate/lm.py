@@ -55,7 +55,8 @@ class SiftuneLM(HFLM):
 
     def response_loglikelihood(self, requests: list[Instance]) -> list[ResponseScore]:
         """Score conversations; the arguments of a request are its rendered text and the responses' character spans."""
-        windows = [_window(self.tokenizer, *request.args, self._conversation_length) for request in requests]
+        length = self._conversation_length
+        windows = [_window(self.tokenizer, text, spans, length) for text, spans in (item.args for item in requests)]
         scores = self.score([window.scored for window in windows], "Scoring responses")
         return [
             ResponseScore(-sum(logprobs), window.bytes, window.truncated)
@@ -143,7 +144,7 @@ class _Window:
 
 
 def _window(tokenizer: PreTrainedTokenizerBase, text: str, spans: Sequence[Span], max_length: int) -> _Window:
-    """The last `max_length` tokens of a conversation, those of them that lie in a response, and the responses' bytes."""
+    """The last `max_length` tokens of a conversation, those that lie in a response, and the responses' bytes."""
     encoded = encode_text(tokenizer, text, offsets=True)
     ids, offsets = encoded["input_ids"][-max_length:], encoded["offset_mapping"][-max_length:]
     truncated = len(encoded["input_ids"]) > max_length
@@ -161,7 +162,8 @@ def _overlap(token: Span, span: Span) -> bool:
 
 def _continuation(context: Sequence[int], continuation: Sequence[int], max_length: int) -> Scored:
     """A continuation in its context, cut on the left to the model's length as lm-eval does."""
-    assert context and continuation and len(continuation) <= max_length
+    assert context
+    assert 0 < len(continuation) <= max_length
     inputs = tuple([*context, *continuation][-(max_length + 1) : -1])
     return Scored(inputs, tuple(range(len(inputs) - len(continuation), len(inputs))), tuple(continuation))
 

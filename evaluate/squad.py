@@ -1,4 +1,4 @@
-"""SQuAD's token F1, for the task that siftune ships (conf/lm_eval/siftune_squad.yaml)."""
+"""SQuAD's token F1, for the task that siftune ships (definitions/siftune_squad.yaml)."""
 
 from __future__ import annotations
 

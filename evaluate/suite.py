@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from siftune.evaluate.tasks import ExactMatch, LMEvalTask, ResponseLoss, check_limit, near
+from siftune.evaluate.tasks import EvaluationError, ExactMatch, LMEvalTask, ResponseLoss, check_limit, near
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +40,18 @@ class Suite:
 
     def inputs(self) -> dict[str, str]:
         """Content digests of what the tasks read, for the fingerprint; EvaluationError for a file that is not there."""
-        return {f"{name}.{key}": value for name, task in self.tasks.items() for key, value in task.inputs().items()}
+        return {f"{name}.{key}": value for name in self.tasks for key, value in self._inputs_of(name).items()}
 
     def limit_of(self, name: str) -> int | None:
         """How many documents of a task are evaluated: its own limit, else the suite's, else None for all."""
         return self.tasks[name].limit or self.limit
+
+    def _inputs_of(self, name: str) -> dict[str, str]:
+        try:
+            return self.tasks[name].inputs()
+        except ValueError as error:
+            hint = "" if self.folder is None else f" (evaluate.folder={self.folder})"
+            raise EvaluationError(f"evaluate.tasks.{name}: {error}{hint}") from error
 
     def _check_headline(self) -> None:
         for name in self.headline:

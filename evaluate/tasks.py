@@ -21,8 +21,8 @@ class LMEvalTask:
     """A task or group of lm-eval, or one defined in a local YAML file of the same format."""
 
     task: str = field(metadata={"identity": False})
-    """Name of a task or group that lm-eval knows (`lm-eval ls tasks`) or siftune ships (conf/lm_eval), or the path of
-    a task's .yaml file. It enters the fingerprint through `inputs`."""
+    """Name of a task or group that lm-eval knows (`lm-eval ls tasks`) or siftune ships (evaluate/definitions), or the
+    path of a task's .yaml file. It enters the fingerprint through `inputs`."""
     metric: str
     """Which of the task's metrics is its value, e.g. acc, acc_norm, exact_match."""
     filter: str = "none"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from transformers import PreTrainedTokenizerBase
 
 Message = dict[str, Any]
 Span = tuple[int, int]
+Tools = list[dict[Any, Any] | Callable[..., Any]]
+"""Tools on offer, as JSON schemas or functions: some templates write them into the system turn."""
 
 
 class ChatTemplateError(ValueError):
@@ -37,9 +39,7 @@ class Tokenized:
     """Whether tokens beyond the maximum length were cut off on the right."""
 
 
-def render(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: list[dict[str, Any]] | None = None
-) -> Rendered:
+def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: Tools | None = None) -> Rendered:
     """The whole conversation, and the spans of the assistant's turns.
 
     A turn begins where the rendering of the turns before it, generation prompt included, ends. A template that rewrites
@@ -58,9 +58,7 @@ def render(
     return Rendered(text, tuple(spans))
 
 
-def render_text(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: list[dict[str, Any]] | None = None
-) -> str:
+def render_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: Tools | None = None) -> str:
     """The whole conversation, without looking for the assistant's turns in it."""
     return _apply(tokenizer, messages, tools, generation=False)
 
@@ -113,7 +111,7 @@ def _mask(offsets: Sequence[Span], spans: Sequence[Span]) -> list[int]:
 def _apply(
     tokenizer: PreTrainedTokenizerBase,
     messages: Sequence[Message],
-    tools: list[dict[str, Any]] | None,
+    tools: Tools | None,
     generation: bool,
 ) -> str:
     try:
@@ -129,7 +127,7 @@ def _apply(
     return str(text)
 
 
-def _opening(tokenizer: PreTrainedTokenizerBase, message: Message, tools: list[dict[str, Any]] | None) -> str:
+def _opening(tokenizer: PreTrainedTokenizerBase, message: Message, tools: Tools | None) -> str:
     """What stands before the content of an assistant turn that opens the conversation: templates dislike no turns."""
     one, other = (_apply(tokenizer, [message | {"content": text}], tools, generation=False) for text in ("x", "y"))
     return one[: _first_difference(one, other)]

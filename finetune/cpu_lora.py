@@ -43,7 +43,7 @@ def fuse_adapters(model: nn.Module) -> int:
     """Give the LoRA layers of `model` that allow it the fused product; returns how many."""
     layers = [module for module in model.modules() if isinstance(module, LoraLinear) and _is_plain(module)]
     for layer in layers:
-        layer.forward = types.MethodType(_forward, layer)
+        layer.forward = types.MethodType(_forward, layer)  # type: ignore[method-assign]
     return len(layers)
 
 

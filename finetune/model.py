@@ -12,7 +12,6 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, Offl
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from siftune.finetune.model_sources import DType, ModelRef
-from siftune.finetune.model_sources import Model as Model
 from siftune.finetune.templates import template_text
 
 PADS = ("<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<|pad|>", "<|endoftext|>")
@@ -117,7 +116,7 @@ def _remedy(path: str, error: BaseException) -> str:
     return str(error)
 
 
-def _chain(error: BaseException | None) -> Any:
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from siftune.finetune.templates import template_text
 
@@ -115,7 +115,7 @@ class PackagedModel(_Source):
 
         gguf = self._gguf()
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
+        model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
         # The weights are plain bfloat16 by now, but transformers calls them quantized and would not save or train them.
         model.hf_quantizer = None
         model.is_quantized = False

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from siftune.finetune.checkpoints import wait_for_all
+from siftune.finetune.config import FinetuneConfig
 from siftune.finetune.model import ModelRef, load_causal_lm, resolve_dtype
 from siftune.finetune.trainer import AssistantTrainer
 
@@ -21,10 +22,9 @@ LEFTOVERS = ("training_args.bin", "README.md")
 """Files that libraries add and nobody reads: a pickle, and a model card that knows nothing of the run."""
 
 
-def save_result(trainer: AssistantTrainer, ref: ModelRef, folder: Path, *, merge: bool) -> Path:
+def save_result(trainer: AssistantTrainer, ref: ModelRef, config: FinetuneConfig, folder: Path) -> None:
     """Write `folder`/adapter, or `folder`/model for full fine-tuning and merged adapters, with the tokenizer."""
-    is_adapter = hasattr(trainer.model, "peft_config")
-    target = folder / (ADAPTER if is_adapter else MODEL)
+    target = folder / (ADAPTER if config.method == "lora" else MODEL)
     if trainer.is_world_process_zero():
         shutil.rmtree(target, ignore_errors=True)
     wait_for_all()
@@ -34,13 +34,12 @@ def save_result(trainer: AssistantTrainer, ref: ModelRef, folder: Path, *, merge
     if trainer.is_world_process_zero():
         for name in LEFTOVERS:
             (target / name).unlink(missing_ok=True)
-        if not is_adapter:
+        if config.method == "full":
             convert_weights(target, resolve_dtype(ref.dtype))
-        if merge:
+        if config.merge:
             merge_adapter(ref, target, folder / MODEL)
             shutil.rmtree(target)
     wait_for_all()
-    return folder / MODEL if merge else target
 
 
 def merge_adapter(ref: ModelRef, adapter: Path, target: Path) -> None:

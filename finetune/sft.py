@@ -85,7 +85,7 @@ def finetune(
         trainer = _trainer(ref, config, data, batches, tokenizer, args, folder, callbacks)
         checkpoint = last_complete(folder / "checkpoints")
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        save_result(trainer, ref, folder, merge=config.merge)
+        save_result(trainer, ref, config, folder)
     if trainer.is_world_process_zero():
         prune(folder / "checkpoints", config.keep_checkpoints)
     wait_for_all()

@@ -26,7 +26,7 @@ def template_text(name: str) -> str:
         raise ValueError(
             f"model.chat_template={name!r} is not one of {', '.join(known)} nor the path of a {SUFFIX} file{hint}"
         )
-    return resources.files("siftune.conf").joinpath("chat_templates", name + SUFFIX).read_text(encoding="utf-8")
+    return (resources.files("siftune.conf") / "chat_templates" / (name + SUFFIX)).read_text(encoding="utf-8")
 
 
 def _read(path: Path) -> str:

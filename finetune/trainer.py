@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from datasets import Dataset
+from peft import PeftModel
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from trl import SFTTrainer
 
 from siftune.finetune import cpu_head, cpu_lora
@@ -23,7 +32,8 @@ class AssistantTrainer(SFTTrainer):
         self._tokens = 0
         self.remove_callback(PrinterCallback)
         self.add_callback(_EpochSetter(batches))
-        base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        assert isinstance(base, PreTrainedModel)
         self._on_cpu = self.args.device.type == "cpu" and cpu_head.supports(base)
         if self._on_cpu:
             cpu_head.add_summed_loss(base)
@@ -31,7 +41,8 @@ class AssistantTrainer(SFTTrainer):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Micro-batches in the order of `batches`, dealt out to the processes."""
-        loader = DataLoader(
+        assert isinstance(self.train_dataset, Dataset)
+        loader: DataLoader[Any] = DataLoader(
             self.train_dataset,
             batch_size=self.args.per_device_train_batch_size,
             sampler=self._batches,
@@ -45,7 +56,7 @@ class AssistantTrainer(SFTTrainer):
         model: torch.nn.Module,
         inputs: dict[str, Any],
         return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """The micro-batch's share of the mean loss over the trained tokens of the global batch."""
         if not self._on_cpu or num_items_in_batch is None:
@@ -62,7 +73,7 @@ class AssistantTrainer(SFTTrainer):
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Forward and backward of one micro-batch; NonFiniteLossError where the loss is not finite."""
         loss = super().training_step(*args, **kwargs)
-        check_finite(float(loss), "loss", self.state.global_step + 1, self.lr_scheduler.get_last_lr()[0])
+        check_finite(float(loss), "loss", self.state.global_step + 1, self._get_learning_rate())
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

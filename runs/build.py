@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import functools
 import importlib
+import inspect
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,6 +52,10 @@ def convert(value: Any, hint: Any, key: str) -> Any:
     if isinstance(value, Mapping) and TARGET in value:
         return _checked(build(resolve(value[TARGET], key), value, key), hint, key)
     options = _options(hint)
+    if value is None and type(None) in options:
+        return None
+    if any(_is_open(option) for option in options):
+        raise ConfigError(f"{key}={value!r}: an option of a config group, with a {TARGET}, is expected here")
     classes = [option for option in options if dataclasses.is_dataclass(option)]
     if isinstance(value, Mapping) and classes:
         return build(typing.cast(type, classes[0]), value, key)
@@ -94,8 +99,6 @@ def _plain(value: Any, hint: Any, key: str) -> Any:
     ]
     if literals and isinstance(value, str) and value not in literals:
         raise ConfigError(unknown(f"{key}={value}", value, [str(choice) for choice in literals], "choice"))
-    if getattr(hint, "_is_protocol", False):
-        raise ConfigError(f"{key}={value!r}: a config group with a {TARGET} is expected here")
     try:
         checked = TypeAdapter(hint).validate_python(tuple(value) if _is_list(value) else value)
     except ValidationError as error:
@@ -115,6 +118,11 @@ def _checked(built: Any, hint: Any, key: str) -> Any:
 
 def _options(hint: Any) -> list[Any]:
     return list(get_args(hint)) if get_origin(hint) in (typing.Union, types.UnionType) else [hint]
+
+
+def _is_open(option: Any) -> bool:
+    """Whether only a `_target_` can say which class is meant: a protocol or an abstract class."""
+    return getattr(option, "_is_protocol", False) or inspect.isabstract(option)
 
 
 def _is_list(value: Any) -> bool:

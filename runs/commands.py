@@ -122,12 +122,15 @@ def _check_output(output: Path | None) -> None:
 
 
 def _quiet_libraries() -> None:
-    """One bar a stage, ours: not one for every file that a library opens."""
+    """One bar a stage, ours: not one for every file that a library opens, nor what libraries tell each other."""
+    import warnings
+
     import datasets
     import transformers
 
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
+    warnings.filterwarnings("ignore", category=FutureWarning)
 
 
 def _in_sweep() -> bool:

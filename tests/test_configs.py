@@ -42,7 +42,7 @@ def _missing(config: Any) -> list[str]:
 
 @pytest.mark.parametrize(("group", "option"), options(), ids=lambda value: value)
 def test_every_option_composes_and_instantiates(group: str, option: str) -> None:
-    overrides = [f"+{group}={option}" if group == "experiment" else f"{group}={option}"]
+    overrides = [f"{group}={option}"]
     if (group, option) in {("finetune", "none"), ("evaluate", "none")}:
         overrides.append("selection=none" if group == "finetune" else "selection=random")
     overrides += _missing(compose("run", overrides=overrides))

@@ -62,11 +62,12 @@ class ShardedArray:
         """Put the shard's rows on disk, then its marker with the checksum and the note."""
         data = np.ascontiguousarray(block, dtype=np.float32)
         assert data.shape == (len(self.rows(shard)), self._shape[1]), f"shard {shard} has the shape {data.shape}"
+        content = data.tobytes()
         with self.path.open("r+b") as file:
             file.seek(self._position(shard))
-            file.write(data)
+            file.write(content)
             _sync(file)
-        marker = {"rows": len(data), "sha256": hashlib.sha256(data).hexdigest(), **note}
+        marker = {"rows": len(data), "sha256": hashlib.sha256(content).hexdigest(), **note}
         _write_atomically(self._marker(shard), json.dumps(marker).encode())
 
     def _open(self) -> int:

@@ -26,7 +26,7 @@ BLOCK_ROWS = 8192
 """Pool rows screened at once, at most; the picks do not depend on it."""
 _SCORES_AT_ONCE = 2**23
 _VALUES_AT_ONCE = 2**23
-_EXACT_VALUES = 2**18
+_EXACT_VALUES = 2**16
 _ROUNDOFF = 2.0**-24
 # Inside these bounds no float32 square that matters under- or overflows.
 _SAFE_NORM = (1e-10, 1e15)

@@ -92,7 +92,8 @@ def local_tasks(tmp_path: Path) -> Path:
         "task: local_sums\ndataset_path: json\ntest_split: test\ntraining_split: train\noutput_type: generate_until\n"
         'doc_to_text: "Question: {{question}}\\nAnswer:"\ndoc_to_target: "{{answer}}"\n'
         "generation_kwargs: {until: ['Question:'], do_sample: false, max_gen_toks: 8}\n"
-        "filter_list:\n  - {name: strict-match, filter: [{function: regex, regex_pattern: '#### (\\d+)'}, {function: take_first}]}\n"
+        "filter_list:\n  - name: strict-match\n    filter:\n"
+        "      - {function: regex, regex_pattern: '#### (\\d+)'}\n      - {function: take_first}\n"
         "metric_list:\n  - {metric: exact_match, aggregation: mean, higher_is_better: true}\n"
     )
     (tmp_path / "colours.yaml").write_text(
@@ -102,6 +103,3 @@ def local_tasks(tmp_path: Path) -> Path:
         "  - {metric: acc_norm, aggregation: mean, higher_is_better: true}\n"
     )
     return tmp_path
-
-
-__all__ = ["load_tokenizer"]

@@ -17,7 +17,7 @@ from siftune.evaluate.harness import evaluate_suite
 from siftune.evaluate.results import SuiteResult
 from siftune.evaluate.suite import Suite
 from siftune.evaluate.tasks import EvaluationError, ExactMatch, LMEvalTask, ResponseLoss
-from siftune.finetune.chat import encode_text, render, render_prompt
+from siftune.finetune.chat import encode_text, render, render_prompt, tokenize
 from siftune.finetune.model import load_causal_lm, load_tokenizer
 from siftune.finetune.model_sources import ModelRef
 from siftune.selection.pool.file_pool import FilePool
@@ -125,12 +125,15 @@ def taught(tiny: ModelRef, tmp_path_factory: pytest.TempPathFactory, request: py
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.div_(4)
-    rows = [encode_text(tokenizer, render(tokenizer, conversation(*pair)).text)["input_ids"] for pair in LESSONS]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    width = max(map(len, rows))
-    labels = torch.tensor([ids + [-100] * (width - len(ids)) for ids in rows])
-    for _ in range(90):
-        loss = model(input_ids=labels.clamp(min=0), labels=labels).loss
+    rows = [tokenize(tokenizer, conversation(*pair), 2048) for pair in LESSONS]
+    width = max(len(row.input_ids) for row in rows)
+    ids = torch.tensor([row.input_ids + [0] * (width - len(row.input_ids)) for row in rows])
+    said = torch.tensor([row.assistant_mask + [0] * (width - len(row.input_ids)) for row in rows])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
+    for _ in range(300):
+        loss = model(input_ids=ids, labels=ids.where(said == 1, -100)).loss
+        if loss < 0.01:
+            break
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -140,7 +143,7 @@ def taught(tiny: ModelRef, tmp_path_factory: pytest.TempPathFactory, request: py
     return dataclasses.replace(ref, path=str(folder))
 
 
-LESSONS = [("A?", "ls"), ("B?", "wc -l notes"), ("C?", "cat"), ("D?", "head -n 5")]
+LESSONS = [("aaaa", "ls"), ("Number of lines?", "wc -l notes"), ("zz zz", "cat"), ("=====", "head -n 5")]
 
 
 def conversation(prompt: str, answer: str) -> list[dict[str, str]]:
@@ -152,7 +155,6 @@ def test_generation_stops_at_the_end_of_the_turn(
 ) -> None:
     data = write_rows([[("user", prompt), ("assistant", answer)] for prompt, answer in LESSONS])
     result = evaluate_suite(taught, suite(em=ExactMatch(data=data, max_new_tokens=40)), tmp_path / "out", pools=pools)
-    print((tmp_path / "out/samples/em.jsonl").read_text())
     assert result.tasks["em"].value == 1.0
 
 
@@ -213,7 +215,8 @@ def test_a_template_that_rewrites_a_response_is_refused(
 ) -> None:
     template = tmp_path / "upper.jinja"
     template.write_text(
-        "{% for m in messages %}<{{ m.role }}>{{ m.content | upper if m.role == 'assistant' else m.content }}</s>{% endfor %}"
+        "{% for m in messages %}<{{ m.role }}>{{ m.content | upper if m.role == 'assistant' else m.content }}</s>"
+        "{% endfor %}"
         "{% if add_generation_prompt %}<assistant>{% endif %}"
     )
     ref = dataclasses.replace(tiny, chat_template=str(template))

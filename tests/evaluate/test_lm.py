@@ -42,7 +42,7 @@ def test_loglikelihoods_equal_those_of_lm_eval(tiny: ModelRef, batch_size: int) 
 def test_a_greedy_continuation_is_recognised(tiny: ModelRef) -> None:
     lm = make(tiny)
     context = lm.tok_encode("The capital is")
-    logits = lm.model(torch.tensor([context])).logits[0, -1]
+    logits = lm.model(torch.tensor([context])).logits[0, -1].detach()
     likeliest = int(logits.argmax())
     found = lm._loglikelihood_tokens([(("", ""), context, [likeliest])], disable_tqdm=True)
     assert found[0][1]
@@ -67,7 +67,7 @@ def test_responses_are_scored_within_the_model_length(tiny: ModelRef, length: in
     encoded = encode_text(lm.tokenizer, text, offsets=True)
     first = max(0, len(encoded["input_ids"]) - length)
     ids, offsets = encoded["input_ids"][first:], encoded["offset_mapping"][first:]
-    logprobs = lm.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    logprobs = lm.model(torch.tensor([ids])).logits[0].log_softmax(-1).detach()
     scored = [i for i in range(1, len(ids)) if offsets[i][1] > span[0]]
     assert score.truncated is truncated
     assert score.nats == pytest.approx(-sum(float(logprobs[i - 1, ids[i]]) for i in scored), abs=1e-4)

@@ -104,6 +104,12 @@ def test_a_task_that_cannot_work_is_refused_before_any_compute(
         validate_suite(Suite(name="s", tasks={"colours": LMEvalTask(**given)}))  # type: ignore[arg-type]
 
 
+def test_a_missing_file_is_told_with_the_folder_that_was_given(tmp_path: Path) -> None:
+    task = LMEvalTask(task="siftune_mmlu", metric="acc", data_files={"test": f"{tmp_path}/mmlu.jsonl"})
+    with pytest.raises(EvaluationError, match=r"tasks\.mmlu: .*mmlu\.jsonl .*\(evaluate\.folder="):
+        validate_suite(Suite(name="s", tasks={"mmlu": task}, folder=str(tmp_path)))
+
+
 def test_examples_from_the_evaluated_split_are_refused(local_tasks: Path) -> None:
     task = LMEvalTask(
         task=str(local_tasks / "sums.yaml"),

@@ -44,8 +44,8 @@ def die_while_saving(step: int) -> None:
 
 def main(job: dict[str, Any]) -> None:
     """Train as the job says."""
-    settings = job["config"]
-    config = FinetuneConfig(**settings | {"lora": LoraSettings(**settings["lora"])})
+    lora = job["config"].pop("lora")
+    config = FinetuneConfig(**job["config"], lora=None if lora is None else LoraSettings(**lora))
     rows = [Row(id=row["id"], source="test", messages=row["messages"]) for row in job["rows"]]
     if job.get("die_while_saving"):
         die_while_saving(job["die_while_saving"])

@@ -34,30 +34,22 @@ FRAMES = (
 TEMPLATES: Mapping[str, str] = {
     "count_lines": "wc --lines '{path}'",
     "find_extension": "find '{folder}' -type f -name '*.{extension}'",
-    "find_large": "find '{folder}' -type f -size +{size}M",
     "search_text": "grep --recursive --line-number '{word}' '{folder}'",
     "last_lines": "tail --lines={count} '{path}'",
-    "first_lines": "head --lines={count} '{path}'",
     "copy_folder": "cp --recursive '{folder}' '{target}'",
-    "disk_usage": "du --summarize --human-readable '{folder}'",
     "archive": "tar --create --gzip --file='{archive}' '{folder}'",
     "make_folder": "mkdir --parents '{folder}'",
-    "sort_unique": "sort --unique --output='{output}' '{path}'",
 }
 """The right command of each task."""
 
 MISTAKES: Mapping[str, tuple[str, ...]] = {
     "count_lines": ("wc --words '{path}'", "cat '{path}' | wc -c", "ls -l '{path}'"),
     "find_extension": ("find '{folder}' -type d -name '*.{extension}'", "ls '{folder}' | grep '{extension}$'"),
-    "find_large": ("find '{folder}' -type f -size -{size}M", "find '{folder}' -type f -size +{size}k"),
     "search_text": ("find '{folder}' -name '{word}'", "grep --invert-match '{word}' '{folder}'"),
     "last_lines": ("head --lines={count} '{path}'", "tail --bytes={count} '{path}'"),
-    "first_lines": ("tail --lines={count} '{path}'", "head --bytes={count} '{path}'"),
     "copy_folder": ("mv '{folder}' '{target}'", "cp '{target}' '{folder}'"),
-    "disk_usage": ("df --human-readable '{folder}'", "ls -l '{folder}'"),
     "archive": ("tar --extract --file='{archive}' '{folder}'", "gzip '{folder}'"),
     "make_folder": ("touch '{folder}'", "rmdir '{folder}'"),
-    "sort_unique": ("sort --reverse '{path}'", "uniq '{path}' > '{output}'"),
 }
 """Commands that look right and do something else."""
 
@@ -67,11 +59,6 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
         "find every .{extension} file under {folder}",
         "list all files below {folder} that end in .{extension}",
         "locate the .{extension} files anywhere inside {folder}",
-    ),
-    "find_large": (
-        "find the files under {folder} that are larger than {size} MB",
-        "list every file over {size} megabytes in {folder}",
-        "track down files bigger than {size} MB below {folder}",
     ),
     "search_text": (
         'search all files in {folder} for the word "{word}" and show line numbers',
@@ -83,20 +70,10 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
         "print the final {count} lines of {path}",
         "look at just the bottom {count} lines of {path}",
     ),
-    "first_lines": (
-        "show the first {count} lines of {path}",
-        "print the top {count} lines of {path}",
-        "preview only the opening {count} lines of {path}",
-    ),
     "copy_folder": (
         "copy the folder {folder} with everything in it to {target}",
         "make a full copy of the directory {folder} at {target}",
         "duplicate {folder}, subfolders included, as {target}",
-    ),
-    "disk_usage": (
-        "see how much space {folder} takes up in total",
-        "get the total size of {folder} in readable units",
-        "check how big the folder {folder} is",
     ),
     "archive": (
         "pack the folder {folder} into a compressed archive called {archive}",
@@ -108,27 +85,17 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
         "make the directory {folder} and whatever parents it needs",
         "set up the nested folder {folder} in one go",
     ),
-    "sort_unique": (
-        "sort {path}, drop repeated lines and save the result as {output}",
-        "write the unique lines of {path}, in sorted order, to {output}",
-        "remove duplicate lines from {path} by sorting it into {output}",
-    ),
 }
 
 
 def _draw(name: str, rng: Random) -> dict[str, Any]:
-    if name in ("last_lines", "first_lines"):
+    if name == "last_lines":
         return {"path": file_path(rng), "count": rng.choice((3, 5, 8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100))}
     if name == "count_lines":
         return {"path": file_path(rng)}
-    if name == "sort_unique":
-        path = file_path(rng, ("txt", "csv", "log"))
-        return {"path": path, "output": f"{rng.choice(('sorted', 'unique', 'clean'))}_{path.rpartition('/')[2]}"}
     facts: dict[str, Any] = {"folder": folder_path(rng)}
     if name == "find_extension":
         facts["extension"] = rng.choice(FILE_EXTENSIONS)
-    elif name == "find_large":
-        facts["size"] = rng.choice((2, 5, 10, 20, 25, 50, 64, 100, 150, 200, 250, 500))
     elif name == "search_text":
         facts["word"] = rng.choice(SEARCH_WORDS)
     elif name == "copy_folder":
@@ -153,11 +120,8 @@ def _wrong(name: str, rng: Random, facts: Facts) -> str:
 AGAIN: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "count_lines": ("path", ("And the same for {path}?", "Now do {path} as well.")),
     "find_extension": ("extension", ("Now the .{extension} files instead.", "What if I wanted .{extension} files?")),
-    "find_large": ("size", ("Make the limit {size} MB.", "And for files over {size} MB?")),
     "search_text": ("word", ('Good. Now for "{word}" instead.', 'And if the word is "{word}"?')),
     "last_lines": ("count", ("Make it {count} lines.", "Sorry, I meant {count} lines.")),
-    "first_lines": ("count", ("Make it {count} lines.", "Could I see {count} lines instead?")),
-    "disk_usage": ("folder", ("What about {folder}?", "Same question for {folder}.")),
     "archive": ("archive", ("Call the archive {archive} instead.", "Please name it {archive}.")),
     "make_folder": ("folder", ("One more: {folder}.", "I also need {folder}.")),
 }
@@ -167,9 +131,6 @@ TAGS: Mapping[str, tuple[str, ...]] = {
     "search_text": ("text search",),
     "count_lines": ("text processing",),
     "last_lines": ("text processing",),
-    "first_lines": ("text processing",),
-    "sort_unique": ("text processing", "data cleaning"),
-    "disk_usage": ("system administration",),
 }
 
 

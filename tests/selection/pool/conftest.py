@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from siftune.selection.pool.source import PoolSource, Record
 from siftune.selection.pool.store import Pool, PoolSummary, Progress, build_pool
 

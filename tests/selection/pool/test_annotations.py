@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from siftune.selection.pool.annotations import read_annotations
 from siftune.selection.pool.formats import RowError
 

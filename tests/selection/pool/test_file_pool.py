@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from siftune.selection.pool.file_pool import FilePool
 from siftune.selection.pool.source import PoolError
 from siftune.selection.pool.store import Pool, build_pool

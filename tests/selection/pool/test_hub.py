@@ -6,6 +6,7 @@ from typing import Any
 import datasets
 import huggingface_hub
 import pytest
+
 from siftune.selection.pool.file_pool import FilePool
 from siftune.selection.pool.source import PoolError, Record
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from siftune.selection.pool.rows import Row
 from siftune.selection.pool.source import PoolError
 from siftune.selection.pool.store import Pool, PoolSummary

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from siftune.selection.pool import json_array
 from siftune.selection.pool.reading import read_file
 from siftune.selection.pool.source import PoolError, Record

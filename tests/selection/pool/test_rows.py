@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+
 from siftune.selection.pool.rows import Row, row_id
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from siftune.selection.pool.rows import row_id
 from siftune.selection.pool.source import PoolError
 from siftune.selection.pool.store import Pool, PoolSummary

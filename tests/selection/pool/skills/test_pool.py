@@ -20,7 +20,7 @@ from siftune.selection.pool.skills.conversation import KINDS, SHARES
 from siftune.selection.pool.skills.pool import SKILLS, SkillsPool
 from siftune.selection.pool.store import Pool, build_pool
 
-DIGEST = "146cd8bc47071cac"
+DIGEST = "18a29a7865a1cf56"
 """Of the first 300 rows of seed 0. A deliberate change of the generator raises VERSION in pool.py and renews this."""
 
 Rows = Sequence[Mapping[str, Any]]
