@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -35,7 +36,7 @@ class ModelRef:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Source:
+class _Source(ABC):
     """What every source of a model has."""
 
     needs_build: ClassVar[bool]
@@ -66,8 +67,9 @@ class _Source:
         assert folder is not None, f"{type(self).__name__} is loaded from the folder it was built in"
         return ModelRef(str(folder), None, self.chat_template, self.dtype, self.max_length)
 
+    @abstractmethod
     def _weights(self) -> dict[str, str]:
-        raise NotImplementedError
+        """The digest of the weights, or what names them."""
 
 
 @dataclass(frozen=True, kw_only=True)

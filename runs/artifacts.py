@@ -49,8 +49,8 @@ class Artifact:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """A computation to be done once: its identity, and how to do it."""
+class Key:
+    """What makes an artifact the one it is."""
 
     kind: str
     name: str
@@ -58,8 +58,6 @@ class Stage:
     """The typed config: what of it counts is its `identity`."""
     inputs: Mapping[str, str]
     """name -> fingerprint or content digest."""
-    build: Callable[[Path], Mapping[str, Any]]
-    """Called with the artifact's folder, perhaps with the remains of a killed attempt in it; returns the summary."""
     version: int = 1
     """Raised when the stage's code computes something else from the same config."""
 
@@ -71,6 +69,14 @@ class Stage:
     def folder(self, store: Path) -> Path:
         """Where the result lies."""
         return store / self.kind / f"{_UNSAFE.sub('-', self.name)}-{self.fingerprint}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(Key):
+    """A computation to be done once: its identity, and how to do it."""
+
+    build: Callable[[Path], Mapping[str, Any]]
+    """Called with the artifact's folder, perhaps with the remains of a killed attempt in it; returns the summary."""
 
 
 class Store:
@@ -150,20 +156,20 @@ def write_json(path: Path, value: Any) -> None:
     temporary.replace(path)
 
 
-def new_record(stage: Stage, summary: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+def new_record(key: Key, summary: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """What is kept of a finished stage: what it was, what went in, what came out, and where and how it was made."""
     return {
-        "kind": stage.kind,
-        "name": stage.name,
-        "fingerprint": stage.fingerprint,
-        "version": stage.version,
+        "kind": key.kind,
+        "name": key.name,
+        "fingerprint": key.fingerprint,
+        "version": key.version,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
         "commit": provenance.commit(),
         "argv": provenance.command_line(),
         "versions": provenance.versions(),
         "hardware": provenance.hardware(),
-        "config": plain(stage.config),
-        "inputs": dict(stage.inputs),
+        "config": plain(key.config),
+        "inputs": dict(key.inputs),
         "summary": dict(summary),
     }

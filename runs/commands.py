@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from siftune.finetune.model_sources import Model
 from siftune.runs.build import build
 from siftune.runs.config import SignalsConfig, experiment_config, select_config
 from siftune.runs.distributed import is_main_process
@@ -21,6 +22,7 @@ def check_run(node: Mapping[str, Any]) -> None:
 
     config = experiment_config(node)
     _check_sources(config)
+    _check_model(config.model)
     if config.evaluate is not None:
         validate_suite(config.evaluate)
 
@@ -104,8 +106,7 @@ def methods(node: Mapping[str, Any]) -> None:
 
 
 def _check_sources(config: SignalsConfig) -> None:
-    """Files that are not there, a model that cannot be found: said now."""
-    config.model.inputs()
+    """Files that are not there: said now."""
     requires = frozenset() if config.selection is None else config.selection.requires
     if config.selection is not None:
         config.pool.inputs()
@@ -114,6 +115,19 @@ def _check_sources(config: SignalsConfig) -> None:
             source.inputs()
     if "embeddings" in requires:
         config.encoder.inputs()
+        if config.encoder.model is not None:
+            _check_model(config.encoder.model)
+    if "num_tokens" in requires or config.budget.unit == "tokens":
+        _check_model(config.model)
+
+
+def _check_model(model: Model) -> None:
+    """A model that is not there, or that one has no access to, or whose tokenizer has no chat template."""
+    from siftune.finetune.model import load_tokenizer
+
+    model.inputs()
+    if not model.needs_build:
+        load_tokenizer(model.reference(None))
 
 
 def _check_output(output: Path | None) -> None:
@@ -128,6 +142,7 @@ def _quiet_libraries() -> None:
     import datasets
     import transformers
 
+    transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
     warnings.filterwarnings("ignore", category=FutureWarning)

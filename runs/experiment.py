@@ -10,9 +10,9 @@ from typing import Any
 
 from siftune.evaluate.harness import evaluate_suite
 from siftune.evaluate.results import SuiteResult
-from siftune.finetune.model import ModelRef
+from siftune.finetune.model_sources import ModelRef
 from siftune.finetune.sft import finetune, trained_reference
-from siftune.runs.artifacts import RECORD, Artifact, Stage, new_record, read_record, write_json
+from siftune.runs.artifacts import RECORD, Artifact, Key, Stage, new_record, read_record, write_json
 from siftune.runs.config import ExperimentConfig
 from siftune.runs.distributed import is_main_process
 from siftune.runs.fingerprint import plain
@@ -81,13 +81,13 @@ class Experiment:
         inputs = {"model": self.base.fingerprint, **trained, **suite.inputs()}
         return Stage(kind="evaluation", name=f"{suite.name}-{config.name}", config=suite, inputs=inputs, build=build)
 
-    def run_stage(self, checkpoint: Stage | None, evaluation: Stage | None) -> Stage:
+    def run_key(self, checkpoint: Stage | None, evaluation: Stage | None) -> Key:
         """What makes two runs the same one; its folder holds the record."""
         stages = {"checkpoint": checkpoint, "evaluation": evaluation}
         inputs = {"model": self.base.fingerprint} | {kind: stage.fingerprint for kind, stage in stages.items() if stage}
         if self.subset is not None:
             inputs |= {"pool": self.subset.pool.fingerprint, "subset": self.subset.artifact.fingerprint}
-        return Stage(kind="run", name=self.config.name, config={"seed": self.config.seed}, inputs=inputs, build=dict)
+        return Key(kind="run", name=self.config.name, config={"seed": self.config.seed}, inputs=inputs)
 
     def _trained(self, checkpoint: Stage | None) -> ModelRef:
         if checkpoint is None:
@@ -103,16 +103,16 @@ def run(config: ExperimentConfig, workspace: Workspace) -> Path:
     experiment = Experiment(config, workspace, workspace.model(config.model), subset)
     checkpoint = experiment.checkpoint_stage()
     evaluation = experiment.evaluation_stage(checkpoint)
-    stage = experiment.run_stage(checkpoint, evaluation)
-    folder = stage.folder(workspace.store.root)
+    key = experiment.run_key(checkpoint, evaluation)
+    folder = key.folder(workspace.store.root)
     if _is_recorded(folder, config):
         workspace.console.say(f"[green]✔ run[/] {config.name}, seed {config.seed}: recorded already")
         return folder
-    with _tracker(config, workspace, stage) as tracker:
+    with _tracker(config, workspace, key) as tracker:
         summary = _complete(experiment, evaluation, tracker)
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
-        record = new_record(stage, summary, time.monotonic() - start)
+        record = new_record(key, summary, time.monotonic() - start)
         write_json(folder / RECORD, record | {"config": plain(config)})
     return folder
 
@@ -189,10 +189,10 @@ def _stage_line(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _tracker(config: ExperimentConfig, workspace: Workspace, stage: Stage) -> Tracker:
+def _tracker(config: ExperimentConfig, workspace: Workspace, key: Key) -> Tracker:
     name = f"{config.name}-seed{config.seed}"
     folder = workspace.store.root / "wandb"
-    return Tracker(config.tracking, stage.fingerprint, name, config.group_name, plain(config), folder)
+    return Tracker(config.tracking, key.fingerprint, name, config.group_name, plain(config), folder)
 
 
 def _is_recorded(folder: Path, config: ExperimentConfig) -> bool:

@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any, Literal
 
 from omegaconf import OmegaConf
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -43,6 +44,10 @@ class Method:
         return self.name, self.summary, ", ".join(self.signals) or "none", self.cost, self.paper
 
 
+MIN_WIDTHS = {"selection": 15, "signals": 11, "cost": 12}
+"""Columns whose words must not break in a terminal of 80 characters."""
+
+
 def list_methods() -> Iterator[Method]:
     """Every method that siftune ships, by name."""
     for name, node in sorted(_options()):
@@ -65,11 +70,10 @@ def print_methods(config: MethodsConfig) -> None:
 
 
 def _table(found: list[Method]) -> Table:
-    table = Table(
-        title="Selection methods (siftune run selection=NAME)", show_lines=True, title_justify="left", expand=True
-    )
+    title = "Selection methods (siftune run selection=NAME)"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 2, 1, 0))
     for column in COLUMNS:
-        table.add_column(column, overflow="fold", no_wrap=column == "selection", ratio=2 if column == COLUMNS[1] else 1)
+        table.add_column(column, overflow="fold", min_width=MIN_WIDTHS.get(column))
     for method in found:
         table.add_row(*method.cells)
     return table
@@ -79,6 +83,6 @@ def _options() -> Iterator[tuple[str, dict[str, Any]]]:
     for file in (resources.files("siftune.conf") / "selection").iterdir():
         name, _, ending = file.name.rpartition(".")
         text = file.read_text(encoding="utf-8") if ending == "yaml" else ""
-        node = OmegaConf.to_container(OmegaConf.create(text))
-        if isinstance(node, dict) and TARGET in node:
-            yield name, node
+        node = OmegaConf.create(text)
+        if TARGET in node:
+            yield name, {str(key): value for key, value in node.items()}

@@ -16,11 +16,8 @@ from siftune.runs.fingerprint import plain
 from siftune.runs.signals import Signals
 from siftune.runs.workspace import StoredPool, Workspace
 from siftune.selection.interface import Features, Selection
-from siftune.selection.pool.subset import write_subset
+from siftune.selection.pool.subset import read_indices, write_subset
 from siftune.selection.pool.subset_card import SubsetCard
-
-INDICES = "indices.npy"
-"""The pool rows picked, beside the subset that spells them out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +52,7 @@ def select(config: SignalsConfig, workspace: Workspace) -> Subset:
     identity = {"selection": config.selection, "budget": config.budget, "seed": config.seed}
     stage = Stage(kind="subset", name=config.name, config=identity, inputs=signals.inputs, build=build)
     artifact = workspace.ensure(stage)
-    indices = np.load(artifact.folder / INDICES)
+    indices = read_indices(artifact.folder)
     return Subset(artifact, pool, indices, None if targets is None else float(targets[indices].mean()))
 
 
@@ -76,7 +73,6 @@ def _write(
         "sources_subset": mixture(pool.pool.sources[picks.indices]),
     }
     write_subset(folder, pool.pool, picks, _card(config, pool, tokens))
-    np.save(folder / INDICES, picks.indices)
     return summary
 
 

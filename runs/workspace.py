@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from siftune.finetune.model_sources import Model
+from siftune.finetune.model_sources import Model, ModelRef
 from siftune.runs.artifacts import Artifact, Stage, Store
 from siftune.runs.console import StageConsole
 from siftune.runs.fingerprint import fingerprint
@@ -120,7 +120,7 @@ class StoredModel:
     folder: Path | None
 
     @cached_property
-    def reference(self) -> Any:
+    def reference(self) -> ModelRef:
         """Where to load it from."""
         return self.model.reference(self.folder)
 

@@ -74,7 +74,8 @@ class Budget:
             raise ValueError("a token budget has no fixed number of rows")
         wanted = int(self.amount) if self.unit == "examples" else int(np.floor(self.amount * size + 0.5))
         if wanted > size:
-            raise BudgetError(f"the budget asks for {wanted:,} examples and the pool has {size:,}: {wanted - size:,} missing")
+            missing = f"{wanted - size:,} missing"
+            raise BudgetError(f"the budget asks for {wanted:,} examples and the pool has {size:,}: {missing}")
         if wanted == 0:
             raise BudgetError(f"a fraction of {self.amount:g} of {size:,} rows rounds to no row at all")
         return wanted

@@ -66,10 +66,11 @@ IMPORT = "import evaluate, siftune.evaluate.results; assert hasattr(evaluate, 'l
         [
             sys.executable,
             "-c",
-            "import multiprocessing as m, importlib\n"
+            "import multiprocessing as m\n"
             "if __name__ == '__main__':\n"
             "    with m.get_context('spawn').Pool(1) as pool:\n"
-            "        assert 'site-packages' in pool.apply(importlib.import_module, ('evaluate',)).__file__\n",
+            "        file = pool.apply(eval, (\"__import__('evaluate').__file__\",))\n"
+            "        assert 'site-packages' in file, file\n",
         ],
     ],
     ids=["python -c", "python -m", "console script", "spawned worker"],

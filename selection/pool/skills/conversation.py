@@ -63,8 +63,10 @@ def draw_conversation(seed: int, split: Split, index: int, skills: Sequence[Skil
     if source == "smalltalk":
         chat = draw_chat(rng)
         family = digest("chatter", *chat.lines)
-        said = {"user": chat.lines[::2], "assistant": chat.lines[1::2]}
-        return Conversation(source=source, kind="chatter", family=family, tags=chat.tags, **said)
+        user, assistant = chat.lines[::2], chat.lines[1::2]
+        return Conversation(
+            source=source, kind="chatter", family=family, tags=chat.tags, user=user, assistant=assistant
+        )
     if source != "scrape":
         return _draw_asked(rng, source, _first_turn(rng, split, index, skills))
     original = keyed_random(seed, split, "family", index // FAMILY_BLOCK)

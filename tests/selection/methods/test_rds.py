@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from siftune.selection.interface import Budget, BudgetError, Features
@@ -147,9 +147,16 @@ def test_every_variant_picks_as_the_plain_method(
     selection = method.select(features, budget, RNG)
     costs, left = (tokens, int(amount)) if unit == "tokens" else (np.ones(size, dtype=int), budget.count(size))
     scores = _plain_scores(method, pool, queries)
+    assume(not _tied_by_chance(scores, pool))
     picks, gains = _plain_picks(_untied(scores), costs, left, method.on_duplicate == "pass")
     assert selection.indices.tolist() == picks
     np.testing.assert_allclose(selection.gains, gains, rtol=1e-9, atol=1e-9)
+
+
+def _tied_by_chance(scores: np.ndarray, pool: np.ndarray) -> bool:
+    """Whether rows that are no copies have equal scores but for rounding: the best rows of two queries, normalised."""
+    _, firsts = np.unique(pool, axis=0, return_index=True)
+    return bool((np.diff(np.sort(scores[:, firsts], axis=1), axis=1) < 1e-11).any())
 
 
 def _untied(scores: np.ndarray) -> np.ndarray:
