@@ -29,7 +29,7 @@ quickstart: $(READY)
 	$(BIN)/siftune run experiment=quickstart
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -18,6 +18,13 @@ from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, check_command, p
 CONF = Path(__file__).resolve().parent.parent / "conf"
 PRIMARY = {"run", "select", "report", "methods", "signals"}
 
+NEEDS = {
+    ("target", "none"): ["selection=random"],
+    ("finetune", "none"): ["selection=none"],
+    ("evaluate", "none"): ["selection=random"],
+}
+"""What an option cannot go without."""
+
 
 def options() -> list[tuple[str, str]]:
     """(group, option) of every YAML that belongs to a group of siftune's."""
@@ -43,8 +50,7 @@ def _missing(config: Any) -> list[str]:
 @pytest.mark.parametrize(("group", "option"), options(), ids=lambda value: value)
 def test_every_option_composes_and_instantiates(group: str, option: str) -> None:
     overrides = [f"{group}={option}"]
-    if (group, option) in {("finetune", "none"), ("evaluate", "none")}:
-        overrides.append("selection=none" if group == "finetune" else "selection=random")
+    overrides += NEEDS.get((group, option), [])
     overrides += _missing(compose("run", overrides=overrides))
     assert isinstance(experiment_config(node(overrides)), ExperimentConfig)
 

@@ -278,5 +278,6 @@ def test_smollm2_learns_what_it_is_shown(tmp_path: Path) -> None:
         question, answer = f"Say {n} in Blorp.", f"In Blorp, {n} is spelt {'zug ' * (n % 3 + 1)}mar."
         turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         lessons.append(Row(id=str(n), source="test", messages=turns))
-    summary = finetune(ref, lessons, config(epochs=5, learning_rate=5e-4), tmp_path, 0)
+    settings = config(epochs=8, learning_rate=1e-3, scheduler="constant", lora={"rank": 16, "alpha": 32})
+    summary = finetune(ref, lessons, settings, tmp_path, 0)
     assert losses(summary)[-1] < losses(summary)[0] / 2
