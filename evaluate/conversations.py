@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,13 +56,10 @@ class ConversationTask(Task):
 
     def build_all_requests(self, **settings: Any) -> None:
         """The rows' requests. Limit and template are settled before: the harness's settings do not apply."""
-        self._instances = [self._request(index, doc) for index, doc in enumerate(self._docs)]
+        self._instances = [self.construct_requests(doc, "", index=index) for index, doc in enumerate(self._docs)]
 
-    def construct_requests(self, doc: dict[str, Any], ctx: str, **kwargs: Any) -> Instance:
-        """Not called: `build_all_requests` makes them."""
-        raise NotImplementedError
-
-    def _request(self, index: int, doc: dict[str, Any]) -> Instance:
+    def construct_requests(self, doc: dict[str, Any], ctx: str, *, index: int = 0, **kwargs: Any) -> Instance:
+        """The request of the row at `index`; its context is the row's own, not `ctx`."""
         return Instance(
             request_type=self.request_type,
             doc=doc,
@@ -72,9 +70,9 @@ class ConversationTask(Task):
 
     request_type: str
 
+    @abstractmethod
     def arguments(self, doc: dict[str, Any]) -> tuple[Any, ...]:
         """What the model is asked."""
-        raise NotImplementedError
 
 
 class ResponseLossTask(ConversationTask):

@@ -15,7 +15,7 @@ class LoraSettings:
 
     rank: int = 16
     """Rank of the update of each weight matrix."""
-    alpha: float = 32
+    alpha: int = 32
     """The update is scaled by alpha / rank; twice the rank is the usual choice."""
     dropout: float = 0.0
     """Dropout on the adapters' input. QLoRA: 0.1 for 7B and 13B, 0.05 for larger ones; on CPUs it is slow."""

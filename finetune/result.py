@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -47,9 +48,9 @@ def merge_adapter(ref: ModelRef, adapter: Path, target: Path) -> None:
 
     The update is added in float32 and rounded once; a sharded training run cannot merge in place.
     """
-    model = load_causal_lm(
-        dataclasses.replace(ref, adapter=str(adapter)), dtype="float32", device=torch.device("cpu")
-    ).merge_and_unload()
+    with_adapter = dataclasses.replace(ref, adapter=str(adapter))
+    peft_model: Any = load_causal_lm(with_adapter, dtype="float32", device=torch.device("cpu"))
+    model = peft_model.merge_and_unload()
     model.to(resolve_dtype(ref.dtype)).save_pretrained(target)
     for path in adapter.iterdir():
         if path.name not in ("adapter_config.json", "adapter_model.safetensors"):

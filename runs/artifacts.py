@@ -94,13 +94,16 @@ class Store:
     def ensure(self, stage: Stage, *, collective: bool = False) -> Artifact:
         """Find the stage's artifact or compute it; a second process that needs it waits for the first.
 
-        A `collective` stage is computed by all ranks of a distributed launch together; the first one keeps the record.
+        Of the ranks of a distributed launch the first one computes, and the others wait for its record; a `collective`
+        stage is computed by all of them together.
         """
         found = self.find(stage)
         if found is not None:
             return found
-        if collective and not is_main_process():
-            return self._take_part(stage)
+        if not is_main_process():
+            if collective:
+                stage.build(stage.folder(self.root))
+            return self._await(stage)
         with self._lock(stage):
             return self.find(stage) or self._compute(stage)
 
@@ -120,8 +123,7 @@ class Store:
         finally:
             lock.release()
 
-    def _take_part(self, stage: Stage) -> Artifact:
-        stage.build(stage.folder(self.root))
+    def _await(self, stage: Stage) -> Artifact:
         while (found := self.find(stage)) is None:
             time.sleep(0.2)
         return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,10 @@ from siftune.runs.artifacts import RECORD, Artifact, Key, Stage, new_record, rea
 from siftune.runs.config import ExperimentConfig
 from siftune.runs.distributed import is_main_process
 from siftune.runs.fingerprint import plain
+from siftune.runs.lineage import declare
 from siftune.runs.picking import Subset, select
 from siftune.runs.tracking import Tracker
 from siftune.runs.workspace import StoredModel, Workspace
-
-SHARED_FILES = {
-    "subset": ("subset.jsonl", "README.md"),
-    "checkpoint": ("adapter/*.safetensors", "adapter/*.json"),
-    "evaluation": ("tasks/*.json", "samples/*.jsonl"),
-}
-"""What of an artifact's folder goes to W&B, by kind; a full fine-tune's model stays where it is."""
 
 EVALUATION_SEED = 1234
 """lm-eval's own default. Not the experiment's seed: every model answers the same few-shot prompts, and the base model,
@@ -98,7 +91,6 @@ class Experiment:
 def run(config: ExperimentConfig, workspace: Workspace) -> Path:
     """All stages of an experiment, as far as the store lacks them. Returns the folder of the run's record."""
     workspace.console.title(f"{config.name}, seed {config.seed}")
-    start = time.monotonic()
     subset = None if config.selection is None else select(config, workspace)
     experiment = Experiment(config, workspace, workspace.model(config.model), subset)
     checkpoint = experiment.checkpoint_stage()
@@ -112,7 +104,9 @@ def run(config: ExperimentConfig, workspace: Workspace) -> Path:
         summary = _complete(experiment, evaluation, tracker)
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
-        record = new_record(key, summary, time.monotonic() - start)
+        # What the result costs to compute, whoever did: stages that were found count too.
+        seconds = sum(artifact.record["seconds"] for artifact in workspace.passed.values())
+        record = new_record(key, summary, seconds)
         write_json(folder / RECORD, record | {"config": plain(config)})
     return folder
 
@@ -128,39 +122,12 @@ def _complete(experiment: Experiment, evaluation: Stage | None, tracker: Tracker
     summary = _summary(experiment, checkpoint, result)
     for artifact in workspace.passed.values():
         tracker.stage(artifact.record["kind"], artifact.fingerprint, artifact.record["seconds"], artifact.cached)
+    if checkpoint is not None and checkpoint.cached:
+        tracker.found_curve(checkpoint.summary["log"])
     if result is not None:
         tracker.evaluation(SuiteResult.from_json(result.summary).tasks.values())
-    _lineage(tracker, subset, checkpoint, result)
+    declare(tracker, subset, checkpoint, result)
     return summary
-
-
-def _lineage(tracker: Tracker, subset: Subset | None, checkpoint: Artifact | None, evaluation: Artifact | None) -> None:
-    """pool -> subset -> checkpoint -> evaluation, as W&B artifacts; the pool by its summary alone, never its text."""
-    made: list[Artifact] = []
-    if subset is not None:
-        pool = subset.pool.artifact
-        tracker.artifact("pool", _artifact_name(pool), pool.folder, [], [], pool.summary)
-        made.append(pool)
-    for artifact in (subset.artifact if subset else None, checkpoint, evaluation):
-        if artifact is None:
-            continue
-        files = [
-            file for pattern in SHARED_FILES[artifact.record["kind"]] for file in sorted(artifact.folder.glob(pattern))
-        ]
-        inputs = [_artifact_name(made[-1])] if made else []
-        tracker.artifact(
-            artifact.record["kind"], _artifact_name(artifact), artifact.folder, files, inputs, _headlines(artifact)
-        )
-        made.append(artifact)
-
-
-def _artifact_name(artifact: Artifact) -> str:
-    return f"{artifact.record['kind']}-{artifact.record['name']}-{artifact.fingerprint}"
-
-
-def _headlines(artifact: Artifact) -> dict[str, Any]:
-    """The numbers and names of a summary, without its curves."""
-    return {key: value for key, value in artifact.summary.items() if not isinstance(value, list)}
 
 
 def _summary(experiment: Experiment, checkpoint: Artifact | None, evaluation: Artifact | None) -> dict[str, Any]:

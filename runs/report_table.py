@@ -89,7 +89,7 @@ def _cost_cells(section: Section) -> list[Cells]:
         Cells("target rows", "of the picks", shares, plain),
         Cells("rows", "picked", tuple(_count(row, "rows") for row in section.rows), plain),
         Cells("tokens", "picked", tuple(_count(row, "tokens") for row in section.rows), plain),
-        Cells("seconds", "of the run", tuple(f"{row.seconds:,.0f}" for row in section.rows), plain),
+        Cells("seconds", "of its stages", tuple(f"{row.seconds:,.0f}" for row in section.rows), plain),
     ]
     return [cell for cell in cells if any(text != MISSING for text in cell.texts)]
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Tracker", "TrackingError"]
 
 STAGE_COLUMNS = ["stage", "fingerprint", "seconds", "cached"]
+CURVES = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "epoch")
+"""What a training step logs, under train/."""
 TASK_COLUMNS = ["name", "metric", "value", "stderr", "higher_is_better", "samples"]
 SOURCE_COLUMNS = ["source", "pool", "subset"]
 
@@ -62,6 +64,7 @@ class Tracker:
             raise
         self._counter = folder / "steps" / f"{run_id}.txt"
         self._step = max(self._run.step, _read_counter(self._counter))
+        self._is_new = self._step == 0
 
     def __enter__(self) -> Tracker:
         return self
@@ -84,6 +87,14 @@ class Tracker:
         from siftune.runs.tracking_callback import CurveCallback
 
         return CurveCallback(self._log)
+
+    def found_curve(self, log: Iterable[Mapping[str, float]]) -> None:
+        """Log the curve of a checkpoint that another experiment trained; a continued run has logged its own."""
+        if self._run is None or not self._is_new:
+            return
+        for step in log:
+            curves = {f"train/{name}": step[name] for name in CURVES if name in step}
+            self._log({"train/step": step["step"], **curves})
 
     def evaluation(self, results: Iterable[TaskResult]) -> None:
         """Log each task's value under eval/, and all of them as a table."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-CURVES = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "epoch")
+from siftune.runs.tracking import CURVES
 
 
 class CurveCallback(TrainerCallback):
