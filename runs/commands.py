@@ -19,10 +19,13 @@ from siftune.runs.methods import MethodsConfig, print_methods
 def check_run(node: Mapping[str, Any]) -> None:
     """Refuse a config that could not be run to its end, before anything is computed."""
     from siftune.evaluate.harness import validate_suite
+    from siftune.runs.tracking_session import require_account
 
     config = experiment_config(node)
     _check_sources(config)
     _check_model(config.model)
+    if config.tracking.mode == "online":
+        require_account()
     if config.evaluate is not None:
         validate_suite(config.evaluate)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -81,14 +82,14 @@ def _compose(config_name: str, overrides: Sequence[str], with_hydra: bool) -> Di
     try:
         return compose(config_name, overrides=list(overrides), return_hydra_config=with_hydra)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explain(error, config_name)) from error
+        raise ConfigError(_explain(error, config_name, overrides)) from error
 
 
-def _explain(error: Exception, config_name: str) -> str:
+def _explain(error: Exception, config_name: str, overrides: Sequence[str]) -> str:
     message = str(error)
     key = _NOT_A_KEY.search(message)
     if key:
-        return _explain_key(key["key"], config_name)
+        return _explain_key(key["key"], config_name, overrides)
     option = _NOT_AN_OPTION.search(message)
     if option:
         group, name = option["group"], option["option"]
@@ -96,20 +97,19 @@ def _explain(error: Exception, config_name: str) -> str:
     return message if error.__cause__ is None else f"{message}\n{error.__cause__}"
 
 
-def _explain_key(key: str, config_name: str) -> str:
-    """Name the nearest allowed key, at the depth where the key goes wrong."""
-    node: Any = compose(config_name)
+def _explain_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
+    """Name the nearest allowed key, at the depth where the key goes wrong, under the chosen options of the groups."""
+    groups = GlobalHydra.instance().config_loader().list_groups("")
+    node: Any = compose(config_name, overrides=[item for item in overrides if item.partition("=")[0] in groups])
     above = ""
     for part in key.split("."):
         if not OmegaConf.is_dict(node) or part not in node:
             allowed = [str(name) for name in node] if OmegaConf.is_dict(node) else []
             return unknown(key, part, allowed, f"key in {above or 'the config'}")
         node, above = node._get_node(part), f"{above}.{part}".lstrip(".")
-    return f"{key} cannot be overridden"
+    return f"{key} holds no such entry yet: a new one is added with a plus, +{key}.NAME=VALUE"
 
 
 def group_options(group: str) -> list[str]:
     """The options of a config group, inside `initialize_config_module`."""
-    from hydra.core.global_hydra import GlobalHydra
-
     return GlobalHydra.instance().config_loader().get_group_options(group)

@@ -37,7 +37,7 @@ def start_run(
         x_transaction_log_flush_interval=1.0,
     )
     if config.mode == "online":
-        _require_account(settings)
+        require_account()
     try:
         run = wandb.init(
             project=config.project,
@@ -61,10 +61,11 @@ def start_run(
     return run
 
 
-def _require_account(settings: wandb.Settings) -> None:
+def require_account() -> None:
+    """TrackingError where tracking=online has no account to track to."""
     import wandb
 
-    wandb.setup(settings)
+    wandb.setup(wandb.Settings(silent=True))
     if not wandb.login(prompt=False, verify=False):
         raise TrackingError(
             "tracking=online needs a W&B account and none is configured here: run `wandb login`, "

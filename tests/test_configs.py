@@ -84,6 +84,7 @@ def test_every_field_of_an_option_is_spelt_out_in_its_yaml() -> None:
         (["target=none"], ["target", "rds_plus"]),
         (["finetune=none"], ["finetune=none", "siftune select"]),
         (["pool=file"], ["pool.path"]),
+        (["evaluate=heldout", "evaluate.tasks.heldout.data.path=x"], ["Did you mean heldout_loss"]),
         (["finetune.max_length=100000"], ["finetune.max_length", "model.max_length"]),
     ],
 )
