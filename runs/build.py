@@ -122,7 +122,9 @@ def _options(hint: Any) -> list[Any]:
 
 def _is_open(option: Any) -> bool:
     """Whether only a `_target_` can say which class is meant: a protocol or an abstract class."""
-    return getattr(option, "_is_protocol", False) or inspect.isabstract(option)
+    # Python 3.10 takes Mapping[str, X] for an abstract class.
+    is_class = isinstance(option, type) and get_origin(option) is None
+    return is_class and (getattr(option, "_is_protocol", False) or inspect.isabstract(option))
 
 
 def _is_list(value: Any) -> bool:

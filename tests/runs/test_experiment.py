@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_module
+
 from siftune.runs.commands import compare_runs
 from siftune.runs.config import ExperimentConfig, experiment_config, select_config
 from siftune.runs.experiment import run
