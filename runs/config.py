@@ -25,7 +25,7 @@ class SignalsConfig:
 
     pool: PoolSource
     """Where the rows come from (group `pool`)."""
-    target: TargetConfig
+    target: TargetConfig = field(default_factory=TargetConfig)
     """The target tasks' query rows (group `target`); only targeted methods need them."""
     model: Model
     """The base model (group `model`)."""
@@ -47,7 +47,7 @@ class SignalsConfig:
         if "queries" in requires and not self.target.tasks:
             raise ValueError(
                 f"selection={self.name} picks the rows nearest to a target task, and target has none: add "
-                "target=file target.tasks.target.path=FILE (or your own conf/target/*.yaml)"
+                "target=queries target.tasks.target.path=FILE (or your own conf/target/*.yaml)"
             )
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} must not be negative")

@@ -26,7 +26,7 @@ Overrides are Hydra's: group=option chooses a part of the config, key=value chan
   siftune run                                             the embedded default: a generated pool, a 135M model
   siftune run selection=random budget.amount=200          another method and budget
   siftune run -m selection=none,random,rds_plus seed=0,1  six runs, every shared stage computed once
-  siftune run pool=file pool.path=my.jsonl model=qwen2_5_1_5b target=file target.tasks.target.path=queries.jsonl
+  siftune run pool=file pool.path=my.jsonl model=qwen2_5_1_5b target=queries target.tasks.target.path=queries.jsonl
   siftune report                                          the runs of the store, side by side
 
 siftune COMMAND --help shows the groups, their options and every setting of a command; --cfg job prints the config it

@@ -118,10 +118,20 @@ def _score_panel(axis: Axes, section: Section, column: Column) -> None:
         ha="center", fontsize=10, fontweight="bold",
     )  # fmt: skip
     axis.margins(x=0.12)
+    _widen(axis)
     axis.locator_params(axis="x", nbins=4)
     axis.grid(axis="both", color="#E6E6E6", linewidth=0.6)
     axis.set_axisbelow(True)
     _bare(axis)
+
+
+def _widen(axis: Axes) -> None:
+    """Equal scores give an axis of no width, whose ticks would show nothing but rounding."""
+    low, high = axis.get_xlim()
+    middle = (low + high) / 2
+    least = max(0.02, 0.02 * abs(middle))
+    if high - low < least:
+        axis.set_xlim(middle - least, middle + least)
 
 
 def _score(axis: Axes, position: int, row: Row, column: Column, best: bool, decimals: int) -> None:

@@ -105,12 +105,13 @@ class Section:
         return found[0] if len(found) == 1 else None
 
     def best(self, column: Column, decimals: int) -> set[str]:
-        """Names of the rows with the best mean, ties after rounding included; empty with fewer than two rows."""
+        """Names of the rows with the best mean, ties after rounding included; empty where all rows tie."""
         means = {row.name: row.scores[column.name].mean for row in self.rows if column.name in row.scores}
-        if len(means) < 2 or column.higher_is_better is None:
+        if column.higher_is_better is None:
             return set()
-        top = (max if column.higher_is_better else min)(means.values())
-        return {name for name, mean in means.items() if f"{mean:.{decimals}f}" == f"{top:.{decimals}f}"}
+        top = (max if column.higher_is_better else min)(means.values(), default=0.0)
+        best = {name for name, mean in means.items() if f"{mean:.{decimals}f}" == f"{top:.{decimals}f}"}
+        return best if len(best) < len(means) else set()
 
 
 def sections(runs: Sequence[RunRecord]) -> list[Section]:

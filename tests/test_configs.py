@@ -50,7 +50,7 @@ def _missing(config: Any) -> list[str]:
 @pytest.mark.parametrize(("group", "option"), options(), ids=lambda value: value)
 def test_every_option_composes_and_instantiates(group: str, option: str) -> None:
     overrides = [f"{group}={option}"]
-    overrides += NEEDS.get((group, option), [])
+    overrides += NEEDS.get((group, option), ["selection=random"] if group == "pool" else [])
     overrides += _missing(compose("run", overrides=overrides))
     assert isinstance(experiment_config(node(overrides)), ExperimentConfig)
 
@@ -58,6 +58,13 @@ def test_every_option_composes_and_instantiates(group: str, option: str) -> None
 def test_the_defaults_of_both_commands_instantiate() -> None:
     assert isinstance(experiment_config(node([])), ExperimentConfig)
     assert isinstance(select_config(node([], "select")), SelectConfig)
+
+
+def test_the_generated_pool_brings_its_target_and_no_other_pool_does() -> None:
+    assert set(experiment_config(node([])).target.tasks) == {"shell", "sql"}
+    own = ["pool=file", "pool.path=rows.jsonl", "selection=random"]
+    assert experiment_config(node(own)).target.tasks == {}
+    assert set(experiment_config(node([*own, "target=skills"])).target.tasks) == {"shell", "sql"}
 
 
 def test_every_field_of_an_option_is_spelt_out_in_its_yaml() -> None:
@@ -81,7 +88,8 @@ def test_every_field_of_an_option_is_spelt_out_in_its_yaml() -> None:
         (["seed=abc"], ["seed='abc'", "int"]),
         (["budget.amount=0"], ["budget", "positive"]),
         (["budget=fraction", "budget.amount=1.5"], ["budget.amount=1.5", "at most 1"]),
-        (["target=none"], ["target", "rds_plus"]),
+        (["target=none"], ["target=queries", "rds_plus"]),
+        (["pool=file", "pool.path=x"], ["target=queries", "rds_plus"]),
         (["finetune=none"], ["finetune=none", "siftune select"]),
         (["pool=file"], ["pool.path"]),
         (["evaluate=heldout", "evaluate.tasks.heldout.data.path=x"], ["Did you mean heldout_loss"]),

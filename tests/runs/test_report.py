@@ -162,6 +162,11 @@ def test_best_respects_direction_and_ties(tmp_path: Path) -> None:
     assert [row.name for row in section.rows] == ["base", "random", "rds_plus", "longest"]
 
 
+def test_where_all_tie_none_is_best(tmp_path: Path) -> None:
+    (section,) = compared(tmp_path, *(record(label, 0, {"a_em": 0.25}) for label in ("base", "random", "rds_plus")))
+    assert section.best(section.columns[0], 3) == set()
+
+
 def test_improvement_is_paired_and_positive_where_better(tmp_path: Path) -> None:
     records = [record("random", seed, {"a_loss": value}) for seed, value in enumerate((2.0, 3.0))]
     records += [record("rds_plus", seed, {"a_loss": value}) for seed, value in enumerate((1.0, 1.5))]

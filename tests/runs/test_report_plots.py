@@ -97,6 +97,15 @@ def test_scores_of_one_panel() -> None:
     assert means == {"e_loss": "bold", "4.000": "normal", "2.000": "normal", "1.500": "bold"}
 
 
+def test_equal_scores_have_an_axis_that_can_be_read() -> None:
+    figure = scores_figure(section_of([run(label, 0, {"e_em": 0.0}) for label in ("random", "rds_plus")]))
+    assert figure is not None
+    (axis,) = figure.axes
+    low, high = axis.get_xlim()
+    assert low < -0.01
+    assert high > 0.01
+
+
 def test_sources_are_shares_averaged_over_seeds() -> None:
     figure = sources_figure(section_of([base({"a_em": 0.1}), *(run("random", seed, {"a_em": 0.1}) for seed in (0, 1))]))
     assert figure is not None
