@@ -51,7 +51,7 @@ def convert(value: Any, hint: Any, key: str) -> Any:
         raise ConfigError(f"{key} must be given a value: add {key}=... to the command line")
     if isinstance(value, Mapping) and TARGET in value:
         return _checked(build(resolve(value[TARGET], key), value, key), hint, key)
-    options = _options(hint)
+    options = union_members(hint)
     if value is None and type(None) in options:
         return None
     if any(_is_open(option) for option in options):
@@ -88,6 +88,11 @@ def unknown(what: str, name: str, allowed: Iterable[str], noun: str) -> str:
     return f"{what}: there is no such {noun}.{hint} Allowed: {', '.join(names) or 'none'}."
 
 
+def union_members(hint: Any) -> list[Any]:
+    """The alternatives of an annotation: both of `A | B`, else the annotation itself."""
+    return list(get_args(hint)) if get_origin(hint) in (typing.Union, types.UnionType) else [hint]
+
+
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
@@ -95,7 +100,7 @@ def _hints(cls: type) -> dict[str, Any]:
 
 def _plain(value: Any, hint: Any, key: str) -> Any:
     literals = [
-        choice for option in _options(hint) if get_origin(option) is typing.Literal for choice in get_args(option)
+        choice for option in union_members(hint) if get_origin(option) is typing.Literal for choice in get_args(option)
     ]
     if literals and isinstance(value, str) and value not in literals:
         raise ConfigError(unknown(f"{key}={value}", value, [str(choice) for choice in literals], "choice"))
@@ -110,14 +115,10 @@ def _plain(value: Any, hint: Any, key: str) -> Any:
 
 
 def _checked(built: Any, hint: Any, key: str) -> Any:
-    for option in _options(hint):
+    for option in union_members(hint):
         if option is Any or (isinstance(option, type) and isinstance(built, option)):
             return built
     raise ConfigError(f"{key}: {type(built).__name__} cannot stand here; expected {_spell(hint)}")
-
-
-def _options(hint: Any) -> list[Any]:
-    return list(get_args(hint)) if get_origin(hint) in (typing.Union, types.UnionType) else [hint]
 
 
 def _is_open(option: Any) -> bool:

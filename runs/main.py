@@ -36,21 +36,25 @@ would run with. Shell completion: eval "$(siftune -sc install=bash)" (also zsh a
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: its primary config, what it refuses before it starts, and what it does."""
+    """A subcommand: its primary config and the class of it, what it refuses before it starts, and what it does."""
 
     config_name: str
+    schema: type
     check: Callable[[Mapping[str, Any]], None]
     act: Callable[[Mapping[str, Any]], Any]
 
 
 def _commands() -> dict[str, Command]:
     from siftune.runs import commands
+    from siftune.runs.config import ExperimentConfig, SelectConfig
+    from siftune.runs.methods import MethodsConfig
+    from siftune.runs.report import ReportConfig
 
     return {
-        "run": Command("run", commands.check_run, commands.run),
-        "select": Command("select", commands.check_select, commands.select),
-        "report": Command("report", commands.check_report, commands.report),
-        "methods": Command("methods", commands.check_methods, commands.methods),
+        "run": Command("run", ExperimentConfig, commands.check_run, commands.run),
+        "select": Command("select", SelectConfig, commands.check_select, commands.select),
+        "report": Command("report", ReportConfig, commands.check_report, commands.report),
+        "methods": Command("methods", MethodsConfig, commands.check_methods, commands.methods),
     }
 
 
@@ -78,24 +82,38 @@ def _start(name: str, arguments: list[str]) -> None:
     prepare_process()
     command = _commands()[name]
     try:
-        _check(command, arguments)
+        helped = _help_or_check(command, arguments)
     except ValueError as error:
         sys.exit(_refusal(error))
-    _run_hydra(command, arguments)
+    if not helped:
+        _run_hydra(command, arguments)
 
 
-def _check(command: Command, arguments: list[str]) -> None:
-    """Refuse what is wrong in any cell before the first one starts."""
+def _help_or_check(command: Command, arguments: list[str]) -> bool:
+    """Print the help that was asked for (then True), or refuse what is wrong in any cell before the first starts."""
     from hydra._internal.utils import get_args
 
+    from siftune.runs.explain import print_help
     from siftune.runs.preflight import check_command
 
     args = get_args(arguments)
-    asks = (args.help, args.hydra_help, args.cfg, args.info, args.shell_completion)
-    if not any(asks):
-        config_dir = os.path.abspath(args.config_dir) if args.config_dir else None
-        name = args.config_name or command.config_name
+    config_dir = os.path.abspath(args.config_dir) if args.config_dir else None
+    name = args.config_name or command.config_name
+    if args.help:
+        _print_pipeable(lambda: print_help(name, command.schema, args.overrides, config_dir))
+    elif not any((args.hydra_help, args.cfg, args.info, args.shell_completion)):
         check_command(name, args.overrides, args.multirun, config_dir, command.check)
+    return bool(args.help)
+
+
+def _print_pipeable(show: Callable[[], None]) -> None:
+    """Print, and end quietly where the reader (`| head`) has seen enough."""
+    try:
+        show()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer goes nowhere, rather than into an error at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run_hydra(command: Command, arguments: list[str]) -> None:

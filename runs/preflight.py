@@ -34,17 +34,27 @@ def check_command(
     check: Callable[[Mapping[str, Any]], None],
 ) -> None:
     """Compose every cell that the command would run and call `check` on it; ConfigError for the first one refused."""
-    searchpath = [f"hydra.searchpath=[file://{config_dir}]"] if config_dir else []
     with initialize_config_module(config_module=CONFIG_MODULE, version_base=VERSION_BASE):
-        parsed = _parse(overrides)
-        fixed = [item.input_line or "" for item in parsed if not item.is_sweep_override()]
-        base = _compose(config_name, [*searchpath, *fixed], with_hydra=True)
+        base = compose_cell(config_name, overrides, config_dir)
         if not (multirun or base.hydra.mode == RunMode.MULTIRUN):
             _check_cell(base, check)
         elif str(base.hydra.sweeper._target_).endswith(BASIC_SWEEPER):
             params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
-            for cell in _cells([*_parse(params), *parsed]):
-                _check_cell(_compose(config_name, [*searchpath, *cell], with_hydra=True), check)
+            for cell in _cells([*_parse(params), *_parse(overrides)]):
+                _check_cell(compose_cell(config_name, cell, config_dir), check)
+
+
+def compose_cell(config_name: str, overrides: Sequence[str], config_dir: str | None) -> DictConfig:
+    """The config of one run with Hydra's own part, inside `initialize_config_module`; overrides that sweep are left out.
+
+    ConfigError where it does not compose.
+    """
+    searchpath = [f"hydra.searchpath=[file://{config_dir}]"] if config_dir else []
+    fixed = [item.input_line or "" for item in _parse(overrides) if not item.is_sweep_override()]
+    try:
+        return compose(config_name, overrides=[*searchpath, *fixed], return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(error, config_name, fixed)) from error
 
 
 def plain_node(config: DictConfig) -> dict[str, Any]:
@@ -76,13 +86,6 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
         raise ConfigError(str(error)) from error
-
-
-def _compose(config_name: str, overrides: Sequence[str], with_hydra: bool) -> DictConfig:
-    try:
-        return compose(config_name, overrides=list(overrides), return_hydra_config=with_hydra)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explain(error, config_name, overrides)) from error
 
 
 def _explain(error: Exception, config_name: str, overrides: Sequence[str]) -> str:

@@ -33,7 +33,15 @@ def test_help_of_a_command_shows_groups_and_settings() -> None:
     done = siftune("select", "--help")
     assert done.returncode == 0
     assert "selection: longest, none, random, random_balanced, rds_plus" in done.stdout
-    assert "seed: 0" in done.stdout
+    assert "\n  seed=0\n      Seed of the picks" in done.stdout
+    assert "\n  target.tasks={shell, sql}\n" in done.stdout
+
+
+def test_help_explains_the_chosen_options() -> None:
+    done = siftune("run", "--help", "selection=random", "finetune=full")
+    assert done.returncode == 0
+    assert "selection.aggregation" not in done.stdout
+    assert "\n  finetune.method=full\n      lora trains adapters" in done.stdout
 
 
 def test_methods_lists_signals_cost_and_paper() -> None:
@@ -66,7 +74,7 @@ def test_select_writes_a_subset_that_datasets_opens(tmp_path: Path) -> None:
     ("overrides", "words"),
     [
         (["selection=rds_pluss"], ["Did you mean rds_plus"]),
-        (["pool=file", "pool.path=nowhere.jsonl"], ["nowhere.jsonl"]),
+        (["selection=random", "pool=file", "pool.path=nowhere.jsonl"], ["nowhere.jsonl"]),
         (["selection=none"], ["selection=none picks nothing"]),
         (["model.path=/nowhere/at/all", "model=llama3_1_8b"], ["/nowhere/at/all"]),
     ],

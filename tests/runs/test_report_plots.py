@@ -98,7 +98,8 @@ def test_scores_of_one_panel() -> None:
 
 
 def test_equal_scores_have_an_axis_that_can_be_read() -> None:
-    figure = scores_figure(section_of([run(label, 0, {"e_em": 0.0}) for label in ("random", "rds_plus")]))
+    runs = [run(label, seed, {"a_em": 0.0}) for label in ("random", "rds_plus") for seed in (0, 1)]
+    figure = scores_figure(section_of(runs))
     assert figure is not None
     (axis,) = figure.axes
     low, high = axis.get_xlim()

@@ -1,0 +1,95 @@
+"""`siftune COMMAND --help`: the groups and their options, then every setting with its value and what it means."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra import initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from siftune.runs.build import TARGET, resolve, union_members
+from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, compose_cell, group_options
+
+WIDTH = 100
+
+
+def print_help(config_name: str, cls: type, overrides: Sequence[str], config_dir: str | None) -> None:
+    """Print the help of a command whose config is a `cls`, as it is under these overrides."""
+    with initialize_config_module(config_module=CONFIG_MODULE, version_base=VERSION_BASE):
+        config = compose_cell(config_name, overrides, config_dir)
+        loader = GlobalHydra.instance().config_loader()
+        groups = [name for name in loader.list_groups("") if name != "hydra" and name in config.hydra.runtime.choices]
+        print(config.hydra.help.header.rstrip())
+        if groups:
+            print("\nGroups: choose a part with group=option\n")
+            for name in groups:
+                _print_filled(f"{name}: {', '.join(group_options(name))}", "  ", "      ")
+        print("\nSettings: change one with key=value\n")
+        for key, value, meaning in settings(cls, _unresolved(config)):
+            print(f"  {key}={value}")
+            if meaning:
+                _print_filled(meaning, "      ", "      ")
+        print(f"\n{config.hydra.help.footer.rstrip()}")
+
+
+def _unresolved(config: DictConfig) -> dict[str, Any]:
+    """The command's own part of the config, with interpolations as they are written."""
+    node = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(node, dict)
+    return {str(key): value for key, value in node.items() if key != "hydra"}
+
+
+def settings(cls: type, node: Mapping[str, Any], key: str = "") -> Iterator[tuple[str, str, str]]:
+    """(key, value, meaning) of every setting below `node`, which is the config of a `cls`."""
+    meanings, hints = field_meanings(cls), typing.get_type_hints(cls)
+    for name, value in node.items():
+        place = f"{key}.{name}" if key else str(name)
+        if name == TARGET:
+            continue
+        inner = _class_of(value, hints.get(str(name)), place)
+        if inner is not None:
+            yield from settings(inner, value, place)
+        else:
+            yield place, _shown(value), meanings.get(str(name), "")
+
+
+def field_meanings(cls: type) -> dict[str, str]:
+    """field -> the docstring that stands under it in the source of the dataclass or of one that it extends."""
+    meanings = {}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+            assert isinstance(definition, ast.ClassDef)
+            for field, doc in zip(definition.body, definition.body[1:], strict=False):
+                text = doc.value if isinstance(doc, ast.Expr) else None
+                if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Constant):
+                    meanings[ast.unparse(field.target)] = " ".join(str(text.value).split())
+    return meanings
+
+
+def _class_of(value: Any, hint: Any, key: str) -> type | None:
+    """The dataclass whose fields a part of the config holds; None for plain values and for mappings of names."""
+    if not isinstance(value, Mapping):
+        return None
+    if TARGET in value:
+        return resolve(value[TARGET], key)
+    return next((option for option in union_members(hint) if dataclasses.is_dataclass(option)), None)
+
+
+def _shown(value: Any) -> str:
+    """A value as one would type it; of a mapping of names, the names."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(map(str, value)) + "}"
+    plain = str(value)
+    return {"None": "null", "True": "true", "False": "false"}.get(plain, plain)
+
+
+def _print_filled(text: str, first: str, rest: str) -> None:
+    print(textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False))
