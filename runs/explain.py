@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from siftune.runs.build import TARGET, resolve, union_members
 from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, compose_cell, group_options
@@ -58,6 +58,7 @@ def settings(cls: type, node: Mapping[str, Any], key: str = "") -> Iterator[tupl
             yield from settings(inner, value, place)
         else:
             yield place, _shown(value), meanings.get(str(name), "")
+            yield from _to_be_given(value, place)
 
 
 def field_meanings(cls: type) -> dict[str, str]:
@@ -80,7 +81,16 @@ def _class_of(value: Any, hint: Any, key: str) -> type | None:
         return None
     if TARGET in value:
         return resolve(value[TARGET], key)
-    return next((option for option in union_members(hint) if dataclasses.is_dataclass(option)), None)
+    members = [member for member in union_members(hint) if isinstance(member, type)]
+    return next((member for member in members if dataclasses.is_dataclass(member)), None)
+
+
+def _to_be_given(value: Any, key: str) -> Iterator[tuple[str, str, str]]:
+    """The settings inside a mapping of names that have no value yet."""
+    for name, item in value.items() if isinstance(value, Mapping) else ():
+        if item == MISSING:
+            yield f"{key}.{name}", MISSING, "Must be given."
+        yield from _to_be_given(item, f"{key}.{name}")
 
 
 def _shown(value: Any) -> str:

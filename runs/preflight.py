@@ -45,9 +45,9 @@ def check_command(
 
 
 def compose_cell(config_name: str, overrides: Sequence[str], config_dir: str | None) -> DictConfig:
-    """The config of one run with Hydra's own part, inside `initialize_config_module`; overrides that sweep are left out.
+    """The config of one run, Hydra's own part included, without the overrides that sweep.
 
-    ConfigError where it does not compose.
+    To be called inside `initialize_config_module`. ConfigError where it does not compose.
     """
     searchpath = [f"hydra.searchpath=[file://{config_dir}]"] if config_dir else []
     fixed = [item.input_line or "" for item in _parse(overrides) if not item.is_sweep_override()]

@@ -46,6 +46,10 @@ def test_meanings_come_from_the_class_and_those_it_extends() -> None:
         ),
         ({"inner": None}, [("inner", "null", "Not shown where it is set: its fields are.")]),
         ({"tasks": {"a": {"rank": 1}, "b": {}}}, [("tasks", "{a, b}", "Name -> task.")]),
+        (
+            {"tasks": {"a": {"rank": "???"}}},
+            [("tasks", "{a}", "Name -> task."), ("tasks.a.rank", "???", "Must be given.")],
+        ),
     ],
 )
 def test_settings_are_listed_down_to_plain_values(node: dict[str, Any], expected: list[tuple[str, str, str]]) -> None:
