@@ -5,9 +5,40 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+
+from siftune.runs.config import experiment_config, select_config
+from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, plain_node
+
+TYPED = {"run": experiment_config, "select": select_config}
+DOCUMENTS = ("README.md", "docs/distributed.md")
+
+
+def commands(text: str) -> list[tuple[str, list[str]]]:
+    """(run or select, overrides) of the commands in a document's shell blocks; of a sweep its first cell."""
+    blocks = "\n".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)).replace("\\\n", " ")
+    found = []
+    for line in blocks.splitlines():
+        match = re.search(r"(?:siftune|siftune\.runs\.main) (run|select) (.+)", line.partition(" #")[0])
+        if match and "..." not in line and "--config-dir" not in line:
+            words = [word for word in shlex.split(match[2]) if not word.startswith("-")]
+            found.append((match[1], [re.sub(r"=([^,\[]*),.*", r"=\1", word) for word in words]))
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_commands_of_the_documents_are_accepted(repository: Path, document: str) -> None:
+    found = commands((repository / document).read_text(encoding="utf-8"))
+    assert len(found) >= 4
+    with initialize_config_module(config_module=CONFIG_MODULE, version_base=VERSION_BASE):
+        for primary, overrides in found:
+            TYPED[primary](plain_node(compose(primary, overrides=overrides)))
 
 
 def block(text: str, language: str, containing: str) -> str:
