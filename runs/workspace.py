@@ -137,7 +137,9 @@ def describe(artifact: Artifact) -> str:
     parts = []
     if "rows" in summary:
         parts.append(f"{summary['rows']:,} rows")
-    for key in ("duplicates", "quarantined", "truncated"):
+    if summary.get("duplicates"):
+        parts.append(f"{summary['duplicates']:,} exact copies {'removed' if summary['deduplicated'] else 'kept'}")
+    for key in ("quarantined", "truncated"):
         if summary.get(key):
             parts.append(f"{summary[key]:,} {key}")
     if summary.get("tokens"):
