@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import random
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from siftune.evaluate.results import SuiteResult, TaskResult, suite_result
 from siftune.evaluate.suite import Suite
 from siftune.evaluate.tasks import EvalTask, EvaluationError, ExactMatch, LMEvalTask, ResponseLoss
 from siftune.finetune.model import ModelRef, load_causal_lm, load_tokenizer
+from siftune.selection.files import write_whole
 from siftune.selection.pool.source import PoolSource
 from siftune.selection.pool.store import Pool
 
@@ -111,8 +111,8 @@ def _evaluate_task(lm: SiftuneLM, name: str, suite: Suite, loaded: Loaded, folde
     with _naming(name):
         result = _task_result(name, task, loaded.name, results)
     samples = folder / "samples" / f"{name}.jsonl"
-    _write(samples, "".join(_sample_lines(results["samples"])))
-    _write(_result_file(folder, name), json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n")
+    write_whole(samples, "".join(_sample_lines(results["samples"])))
+    write_whole(_result_file(folder, name), json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n")
 
 
 def _task_result(name: str, task: EvalTask, reported: str, results: Mapping[str, Any]) -> TaskResult:
@@ -198,14 +198,3 @@ def _result_file(folder: Path, name: str) -> Path:
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write(path: Path, text: str) -> None:
-    """Write so that the file is either absent or whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

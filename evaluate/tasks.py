@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from siftune.selection.files import sha256_of
 from siftune.selection.pool.source import PoolSource
 
 
@@ -119,13 +119,9 @@ def check_limit(limit: int | None) -> None:
 def digest(path: Path) -> str:
     """SHA-256 of a file's content, 16 hex digits; EvaluationError when there is no such file."""
     try:
-        with path.expanduser().open("rb") as file:
-            hashed = hashlib.sha256()
-            while block := file.read(1 << 20):
-                hashed.update(block)
+        return sha256_of(path.expanduser())[:16]
     except OSError as error:
         raise EvaluationError(f"the file {path} of an evaluation task cannot be read: {error.strerror}") from error
-    return hashed.hexdigest()[:16]
 
 
 def near(name: str, known: object) -> str:

@@ -7,7 +7,6 @@ A folder without one is unfinished: the stage is called again on it and continue
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from filelock import FileLock, Timeout
 from siftune.runs import provenance
 from siftune.runs.distributed import is_main_process
 from siftune.runs.fingerprint import fingerprint, plain
+from siftune.selection.files import write_whole
 
 RECORD = "record.json"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
@@ -149,13 +149,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that the file is either absent, as it was, or whole, even after a power cut."""
-    text = json.dumps(value, indent=1, ensure_ascii=False)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def new_record(key: Key, summary: Mapping[str, Any], seconds: float) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from siftune.selection.files import sha256_of
 from siftune.selection.pool.hub import hub_records, is_hub_id, resolve_revision
 from siftune.selection.pool.reading import is_data_file, read_file
 from siftune.selection.pool.source import PoolError, PoolSource, Record
@@ -35,7 +35,7 @@ class FilePool(PoolSource):
         """SHA-256 of each file, keyed by its place in the order; of a hub data set its id and commit."""
         if is_hub_id(self.path):
             return {"hub": f"{self.path}@{resolve_revision(self.path, self.revision)}"}
-        return {f"file-{index:05d}": _digest(path) for index, path in enumerate(self.files())}
+        return {f"file-{index:05d}": sha256_of(path) for index, path in enumerate(self.files())}
 
     def records(self) -> Iterator[Record]:
         """The records of all files, in order."""
@@ -84,11 +84,3 @@ def _saved_dataset(folder: Path, split: str) -> list[Path]:
     if not state.is_file() or not (folder / "dataset_info.json").is_file():
         return []
     return [folder / file["filename"] for file in json.loads(state.read_text("utf-8"))["_data_files"]]
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -20,6 +20,7 @@ from siftune.evaluate.tasks import EvaluationError, ExactMatch, LMEvalTask, Resp
 from siftune.finetune.chat import encode_text, render, render_prompt, tokenize
 from siftune.finetune.model import load_causal_lm, load_tokenizer
 from siftune.finetune.model_sources import ModelRef
+from siftune.selection.files import write_whole
 from siftune.selection.pool.file_pool import FilePool
 from siftune.selection.pool.source import PoolSource
 from siftune.selection.pool.store import Pool
@@ -191,14 +192,14 @@ def test_a_finished_task_is_not_computed_again_and_the_rest_is(
 ) -> None:
     whole = suite(first=ResponseLoss(data=heldout), second=ExactMatch(data=heldout, max_new_tokens=4))
     undisturbed = evaluate_suite(tiny, whole, tmp_path / "a", pools=pools)
-    write = harness._write
+    write = write_whole
 
     def die_in_the_second(path: Path, text: str) -> None:
         if path.name == "second.json":
             raise KeyboardInterrupt
         write(path, text)
 
-    monkeypatch.setattr(harness, "_write", die_in_the_second)
+    monkeypatch.setattr(harness, "write_whole", die_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         evaluate_suite(tiny, whole, tmp_path / "b", pools=pools)
     monkeypatch.undo()
