@@ -77,6 +77,8 @@ class Stage(Key):
 
     build: Callable[[Path], Mapping[str, Any]]
     """Called with the artifact's folder, perhaps with the remains of a killed attempt in it; returns the summary."""
+    intact: Callable[[Path], bool] = lambda folder: True
+    """Whether a finished artifact's files still are what they were, where the stage can tell."""
 
 
 class Store:
@@ -106,6 +108,10 @@ class Store:
             return self._await(stage)
         with self._lock(stage):
             return self.find(stage) or self._compute(stage)
+
+    def reopen(self, stage: Stage) -> None:
+        """Make a finished artifact an unfinished one, which the next call resumes."""
+        (stage.folder(self.root) / RECORD).unlink(missing_ok=True)
 
     @contextmanager
     def _lock(self, stage: Stage) -> Iterator[None]:

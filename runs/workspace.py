@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from siftune.finetune.model_sources import Model, ModelRef
 from siftune.runs.artifacts import Artifact, Stage, Store
 from siftune.runs.console import StageConsole
+from siftune.runs.distributed import is_main_process
 from siftune.runs.fingerprint import fingerprint
 from siftune.selection.features.encoder import Encoder
 from siftune.selection.features.scorer import Scorer
@@ -43,6 +44,7 @@ class Workspace:
 
     def ensure(self, stage: Stage, *, collective: bool = False) -> Artifact:
         """Find or compute the stage, with a line on the console."""
+        self._reopen_if_damaged(stage)
         if self.store.find(stage) is None:
             self.console.started(stage)
         artifact = self.store.ensure(stage, collective=collective)
@@ -51,6 +53,14 @@ class Workspace:
             self.passed[artifact.fingerprint] = artifact
             self.console.finished(artifact, describe(artifact))
         return artifact
+
+    def _reopen_if_damaged(self, stage: Stage) -> None:
+        """Once a run, a finished artifact whose bytes have changed since becomes unfinished: what is left is kept."""
+        found = self.store.find(stage) if is_main_process() else None
+        if found is None or stage.fingerprint in self.passed or stage.intact(found.folder):
+            return
+        self.console.say(f"[yellow]! {stage.kind}[/] {stage.name}: damaged since it was written ({found.folder})")
+        self.store.reopen(stage)
 
     def pool(self, source: PoolSource) -> StoredPool:
         """The normalised pool."""
@@ -99,17 +109,21 @@ class Workspace:
     def embeddings(self, pool: StoredPool, encoder: Encoder) -> Artifact:
         """One vector a row: array embeddings."""
         from siftune.selection.features.embedding import embed
+        from siftune.selection.features.mapping import is_intact
 
         base = self.model(encoder.model) if encoder.model is not None else None
 
         def build(folder: Path) -> Mapping[str, Any]:
             reference = base.reference if base else None
             with self.console.progress("encoding rows", total=len(pool.pool)) as bar:
-                return dataclasses.asdict(embed(pool.pool, encoder.open(reference), folder, bar.advance))
+                return dataclasses.asdict(embed(pool.pool, encoder, reference, folder, bar.advance))
 
         inputs = {"pool": pool.fingerprint, **encoder.inputs(), **({"model": base.fingerprint} if base else {})}
         name = f"{pool.artifact.record['name']}-{encoder.name}"
-        return self.ensure(Stage(kind="embeddings", name=name, config=encoder, inputs=inputs, build=build))
+        intact = partial(is_intact, rows=len(pool.pool))
+        return self.ensure(
+            Stage(kind="embeddings", name=name, config=encoder, inputs=inputs, build=build, intact=intact)
+        )
 
     def tag_embeddings(self, names: Sequence[str], encoder: Encoder) -> Artifact:
         """One vector a tag, of its text: array embeddings."""
@@ -127,6 +141,7 @@ class Workspace:
 
     def scores(self, pool: StoredPool, scorer: Scorer, names: Sequence[str]) -> Artifact:
         """One array for each of the scorer's scores that are named, and reasons.jsonl for rows that have none."""
+        from siftune.selection.features.mapping import is_intact
         from siftune.selection.features.scoring import score
 
         asked = scorer.only(names)
@@ -134,12 +149,15 @@ class Workspace:
 
         def build(folder: Path) -> Mapping[str, Any]:
             with self.console.progress("scoring rows", total=len(pool.pool)) as bar:
-                opened = asked.open(base.reference if base else None)
-                return dataclasses.asdict(score(pool.pool, opened, folder, bar.advance))
+                reference = base.reference if base else None
+                return dataclasses.asdict(score(pool.pool, asked, reference, folder, bar.advance))
 
         inputs = {"pool": pool.fingerprint, **scorer.inputs(), **({"model": base.fingerprint} if base else {})}
         name = f"{pool.artifact.record['name']}-{scorer.name}"
-        return self.ensure(Stage(kind="scores", name=name, config=asked, inputs=inputs, build=build))
+        intact = partial(is_intact, rows=len(pool.pool))
+        return self.ensure(
+            Stage(kind="scores", version=2, name=name, config=asked, inputs=inputs, build=build, intact=intact)
+        )
 
 
 @dataclasses.dataclass(frozen=True)

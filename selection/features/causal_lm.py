@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from siftune.finetune.model_sources import Model, ModelRef
 from siftune.selection.features.batching import default_budget
-from siftune.selection.features.encoder import OpenEncoder, Pooling, Text
+from siftune.selection.features.encoder import OpenEncoder, Pooling, Storage, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,8 @@ class CausalLMEncoder:
     response: the final answer's text alone, without a template."""
     max_length: int = 2048
     """Tokens beyond which a row is cut on the right (the paper's 2048); cut rows are counted."""
+    storage: Storage = "float32"
+    """Number format of the stored vectors; float16 halves the disk that they take (see docs/features.md)."""
     tokens_per_batch: int | None = field(default=None, metadata={"identity": False})
     """Positions of a batch, padding counted: does not change the result (beyond rounding), only speed and memory.
     null: 512 on a CPU (measured with SmolLM2: more is no faster and takes more memory), 16384 on a GPU."""

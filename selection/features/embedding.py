@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from siftune.selection.features.encoder import OpenEncoder, Progress
-from siftune.selection.features.shards import ShardedArray
+import numpy as np
+
+from siftune.finetune.model_sources import ModelRef
+from siftune.selection.features.encoder import EncodedBlock, Encoder, OpenEncoder, Progress
+from siftune.selection.features.mapping import map_rows
+from siftune.selection.features.runtime import Runtime
+from siftune.selection.features.shards import Block
+from siftune.selection.features.usage import total_usage
+from siftune.selection.pool.rows import Row
 from siftune.selection.pool.store import Pool
-
-SHARD_ROWS = 512
-"""Rows that are sorted by length and batched together, and at most lost when the process is killed."""
 
 
 @dataclass(frozen=True)
@@ -29,43 +34,85 @@ class EmbeddingSummary:
     """Share of the positions computed that were padding."""
     seconds: float
     """Of this call; shards found from an earlier one cost next to nothing."""
+    usage: Mapping[str, float] = field(default_factory=dict)
+    """What an endpoint counted: requests, tokens, money."""
 
 
-def embed(pool: Pool, encoder: OpenEncoder, folder: Path, progress: Progress = lambda rows: None) -> EmbeddingSummary:
-    """Write folder/embeddings.npy, (n, d) float32: row i belongs to pool row i. `progress` is told the rows done.
+def embed(
+    pool: Pool,
+    encoder: Encoder,
+    reference: ModelRef | None,
+    folder: Path,
+    progress: Progress = lambda rows: None,
+    runtime: Runtime | None = None,
+) -> EmbeddingSummary:
+    """Write folder/embeddings.npy, (n, d) float32 or as the encoder stores them: row i belongs to pool row i.
 
-    What an interrupted call wrote to the folder is kept, after its checksums are verified; the bytes are those that an
-    undisturbed call would have written, since each shard is batched by itself.
+    What an interrupted call wrote to the folder is kept, after its checksums are verified (see `map_rows`).
     """
     start = time.perf_counter()
-    array = ShardedArray(folder, "embeddings", (len(pool), encoder.dimension), SHARD_ROWS)
-    notes = []
-    for shard in range(len(array)):
-        note = array.finished(shard)
-        if note is None:
-            note = _encode_shard(pool, encoder, array, shard, progress)
-        else:
-            progress(len(array.rows(shard)))
-        notes.append(note)
-    tokens, positions = _sum(notes, "tokens"), _sum(notes, "positions")
+    shard_rows = getattr(encoder, "shard_rows", None)
+    notes = map_rows(pool, EncodeJob(encoder, reference), folder, runtime, progress, shard_rows=shard_rows)
+    tokens, positions = notes.sum("tokens"), notes.sum("positions")
     return EmbeddingSummary(
         rows=len(pool),
-        dimension=encoder.dimension,
-        truncated=_sum(notes, "truncated"),
+        dimension=int(np.load(folder / "embeddings.npy", mmap_mode="r").shape[1]),
+        truncated=notes.sum("truncated"),
         tokens=tokens,
         padding_share=1 - tokens / positions if positions else 0.0,
         seconds=time.perf_counter() - start,
+        usage=total_usage(notes),
     )
 
 
-def _encode_shard(
-    pool: Pool, encoder: OpenEncoder, array: ShardedArray, shard: int, progress: Progress
-) -> dict[str, int]:
-    block = encoder.encode(list(pool.rows(array.rows(shard))), progress)
-    note = {"truncated": block.truncated, "tokens": block.tokens, "positions": block.positions}
-    array.write(shard, block.vectors, note)
-    return note
+@dataclass(frozen=True)
+class EncodeJob:
+    """The encoding of rows."""
+
+    names: ClassVar[tuple[str, ...]] = ("embeddings",)
+
+    encoder: Encoder
+    reference: ModelRef | None
+    """Where the encoder's base model lies, if it has one."""
+
+    def open(self) -> OpenEncodeJob:
+        """Load the encoder."""
+        storage = np.dtype(getattr(self.encoder, "storage", "float32"))
+        return OpenEncodeJob(self.encoder.open(self.reference), storage)
 
 
-def _sum(notes: list[dict[str, Any]], key: str) -> int:
-    return sum(int(note[key]) for note in notes)
+class OpenEncodeJob:
+    """A loaded encoder, and the number format in which its vectors are stored."""
+
+    def __init__(self, encoder: OpenEncoder, storage: np.dtype[Any]) -> None:
+        self._encoder = encoder
+        self._storage = storage
+
+    def prepare(self, rows: Sequence[Row]) -> Any:
+        """The rows' tokens, where the encoder can make them without its model."""
+        prepare = getattr(self._encoder, "prepare", None)
+        return None if prepare is None else prepare(rows)
+
+    def compute(self, rows: Sequence[Row], prepared: Any, progress: Progress) -> Block:
+        """The rows' vectors."""
+        two_staged = getattr(self._encoder, "encode_prepared", None)
+        block: EncodedBlock = (
+            self._encoder.encode(rows, progress) if two_staged is None else two_staged(prepared, progress)
+        )
+        counts = {"truncated": block.truncated, "tokens": block.tokens, "positions": block.positions}
+        return Block({"embeddings": self._stored(block.vectors, rows)}, counts | {"usage": dict(block.usage)})
+
+    def _stored(self, vectors: np.ndarray, rows: Sequence[Row]) -> np.ndarray:
+        # A value beyond the format's range becomes infinite; it is found below.
+        with np.errstate(over="ignore"):
+            stored = vectors.astype(self._storage)
+        wrong = np.flatnonzero(~np.isfinite(stored).all(axis=1))
+        if len(wrong):
+            row = rows[int(wrong[0])]
+            too_large = np.isfinite(vectors[wrong]).all()
+            remedy = "use encoder.storage=float32" if too_large else "try the encoder with dtype=float32"
+            raise ValueError(
+                f"row {row.id} ({row.source}) and {len(wrong) - 1} more of its shard have vectors that {self._storage} "
+                f"does not hold (infinite or not a number): {remedy}"
+            )
+        return stored

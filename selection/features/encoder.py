@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -35,10 +35,20 @@ class EncodedBlock:
     """Tokens encoded, padding not counted."""
     positions: int
     """Tokens encoded, padding counted."""
+    usage: Mapping[str, float] = field(default_factory=dict)
+    """What an endpoint counted: requests, prompt_tokens, completion_tokens, usd."""
+
+
+Storage = Literal["float32", "float16"]
+"""Number format in which vectors are stored."""
 
 
 class OpenEncoder(Protocol):
-    """An encoder whose model is loaded."""
+    """An encoder whose model is loaded.
+
+    One that also has `prepare(rows)`, which needs no model, and `encode_prepared(prepared, progress)` has the rows of
+    one shard prepared in a second thread while it encodes the shard before.
+    """
 
     dimension: int
 

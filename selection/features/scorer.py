@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -27,10 +27,16 @@ class ScoredBlock:
     """Tokens computed, padding not counted; a row that takes two passes counts twice."""
     positions: int
     """Tokens computed, padding counted."""
+    usage: Mapping[str, float] = field(default_factory=dict)
+    """What an endpoint counted: requests, prompt_tokens, completion_tokens, usd."""
 
 
 class OpenScorer(Protocol):
-    """A scorer whose model is loaded."""
+    """A scorer whose model is loaded.
+
+    One that also has `prepare(rows)`, which needs no model, and `score_prepared(prepared, progress)` has the rows of
+    one shard prepared in a second thread while it scores the shard before.
+    """
 
     provides: tuple[str, ...]
 

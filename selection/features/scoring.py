@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from siftune.selection.features.embedding import SHARD_ROWS
+from siftune.finetune.model_sources import ModelRef
 from siftune.selection.features.encoder import Progress
-from siftune.selection.features.scorer import OpenScorer
-from siftune.selection.features.shards import ShardedArray
+from siftune.selection.features.mapping import map_rows
+from siftune.selection.features.runtime import Runtime
+from siftune.selection.features.scorer import OpenScorer, ScoredBlock, Scorer
+from siftune.selection.features.shards import Block, Notes
+from siftune.selection.features.usage import total_usage
 from siftune.selection.files import write_whole
+from siftune.selection.pool.rows import Row
 from siftune.selection.pool.store import Pool
 
 REASONS_FILE = "reasons.jsonl"
@@ -36,63 +41,94 @@ class ScoringSummary:
     """Share of the positions computed that were padding."""
     seconds: float
     """Of this call; shards found from an earlier one cost next to nothing."""
+    usage: Mapping[str, float] = field(default_factory=dict)
+    """What an endpoint counted: requests, tokens, money."""
 
 
-def score(pool: Pool, scorer: OpenScorer, folder: Path, progress: Progress = lambda rows: None) -> ScoringSummary:
+def score(
+    pool: Pool,
+    scorer: Scorer,
+    reference: ModelRef | None,
+    folder: Path,
+    progress: Progress = lambda rows: None,
+    runtime: Runtime | None = None,
+) -> ScoringSummary:
     """Write folder/<score>.npy, (n,) float64, NaN for no value, for every score; and reasons.jsonl.
 
-    What an interrupted call wrote to the folder is kept, after its checksums are verified.
+    What an interrupted call wrote to the folder is kept, after its checksums are verified (see `map_rows`).
     """
     start = time.perf_counter()
-    arrays = [
-        ShardedArray(folder, name, (len(pool),), SHARD_ROWS, dtype=np.float64, markers=f"shards/{name}")
-        for name in scorer.provides
-    ]
-    notes = []
-    for shard in range(len(arrays[0])):
-        found = [array.finished(shard) for array in arrays]
-        note = None if None in found else found[0]
-        if note is None:
-            note = _score_shard(pool, scorer, arrays, shard, progress)
-        else:
-            progress(len(arrays[0].rows(shard)))
-        notes.append(note)
-    reasons = {row: why for note in notes for row, why in note["reasons"]}
-    _write_reasons(pool, folder, reasons)
-    tokens, positions = _sum(notes, "tokens"), _sum(notes, "positions")
+    shard_rows = getattr(scorer, "shard_rows", None)
+    notes = map_rows(pool, ScoreJob(scorer, reference), folder, runtime, progress, shard_rows=shard_rows)
+    tokens, positions = notes.sum("tokens"), notes.sum("positions")
     return ScoringSummary(
         rows=len(pool),
         scores=tuple(scorer.provides),
-        without_value=len(reasons),
-        truncated=_sum(notes, "truncated"),
+        without_value=write_reasons(pool, folder, notes),
+        truncated=notes.sum("truncated"),
         tokens=tokens,
         padding_share=1 - tokens / positions if positions else 0.0,
         seconds=time.perf_counter() - start,
+        usage=total_usage(notes),
     )
 
 
-def _score_shard(
-    pool: Pool, scorer: OpenScorer, arrays: list[ShardedArray], shard: int, progress: Progress
-) -> dict[str, Any]:
-    rows = arrays[0].rows(shard)
-    block = scorer.score(list(pool.rows(rows)), progress)
-    missing = np.flatnonzero(np.isnan(block.values).any(axis=1)).tolist()
-    assert missing == sorted(block.reasons), "every row without a value has a reason, and no other row"
-    note = {
-        "truncated": block.truncated,
-        "tokens": block.tokens,
-        "positions": block.positions,
-        "reasons": [[rows[row], block.reasons[row]] for row in missing],
-    }
-    for array, values in zip(arrays, block.values.T, strict=True):
-        array.write(shard, values, note)
-    return note
+@dataclass(frozen=True)
+class ScoreJob:
+    """The scoring of rows."""
+
+    scorer: Scorer
+    reference: ModelRef | None
+    """Where the scorer's model lies, if it has one."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One array a score."""
+        return tuple(self.scorer.provides)
+
+    def open(self) -> OpenScoreJob:
+        """Load the scorer."""
+        return OpenScoreJob(self.scorer.open(self.reference))
 
 
-def _write_reasons(pool: Pool, folder: Path, reasons: dict[int, str]) -> None:
-    lines = (json.dumps({"id": str(pool.ids[row]), "why": why}, ensure_ascii=False) for row, why in reasons.items())
-    write_whole(folder / REASONS_FILE, "".join(f"{line}\n" for line in lines))
+class OpenScoreJob:
+    """A loaded scorer."""
+
+    def __init__(self, scorer: OpenScorer) -> None:
+        self._scorer = scorer
+
+    def prepare(self, rows: Sequence[Row]) -> Any:
+        """The rows' tokens, where the scorer can make them without its model."""
+        prepare = getattr(self._scorer, "prepare", None)
+        return None if prepare is None else prepare(rows)
+
+    def compute(self, rows: Sequence[Row], prepared: Any, progress: Progress) -> Block:
+        """The rows' scores, and why some have none."""
+        two_staged = getattr(self._scorer, "score_prepared", None)
+        block: ScoredBlock = (
+            self._scorer.score(rows, progress) if two_staged is None else two_staged(prepared, progress)
+        )
+        missing = np.flatnonzero(np.isnan(block.values).any(axis=1)).tolist()
+        assert missing == sorted(block.reasons), "every row without a value has a reason, and no other row"
+        note = {
+            "truncated": block.truncated,
+            "tokens": block.tokens,
+            "positions": block.positions,
+            "reasons": [[row, block.reasons[row]] for row in missing],
+            "usage": dict(block.usage),
+        }
+        values = np.asarray(block.values, dtype=np.float64)
+        return Block(dict(zip(self._scorer.provides, values.T, strict=True)), note)
 
 
-def _sum(notes: list[dict[str, Any]], key: str) -> int:
-    return sum(int(note[key]) for note in notes)
+def write_reasons(pool: Pool, folder: Path, notes: Notes) -> int:
+    """Write reasons.jsonl, a line {id, why} for every row that a shard's note has a reason for; returns their number.
+
+    A note's `reasons` are [row of the shard, reason] pairs.
+    """
+    lines = []
+    for shard, note in enumerate(notes):
+        rows = notes.rows(shard)
+        lines += [{"id": pool.row(rows[row]).id, "why": why} for row, why in note["reasons"]]
+    write_whole(folder / REASONS_FILE, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    return len(lines)

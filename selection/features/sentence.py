@@ -12,7 +12,7 @@ import numpy as np
 
 from siftune.finetune.model_sources import DType, HubModel, ModelRef, folder_digest
 from siftune.selection.features.batching import default_budget, padded_positions, plan_batches
-from siftune.selection.features.encoder import EncodedBlock, OpenEncoder, Progress, Text
+from siftune.selection.features.encoder import EncodedBlock, OpenEncoder, Progress, Storage, Text
 from siftune.selection.pool.rows import Message, Row
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class SentenceEncoder:
     """Tokens beyond which a row is cut on the right; null: the model's own limit."""
     dtype: DType = "auto"
     """auto: bfloat16 where the hardware multiplies it, else float32."""
+    storage: Storage = "float32"
+    """Number format of the stored vectors; float16 halves the disk that they take (see docs/features.md)."""
     tokens_per_batch: int | None = field(default=None, metadata={"identity": False})
     """Positions of a batch, padding counted: does not change the result (beyond rounding), only speed and memory.
     null: 512 on a CPU, 16384 on a GPU."""

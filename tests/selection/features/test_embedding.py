@@ -6,8 +6,8 @@ import hashlib
 import json
 import logging
 import os
-import subprocess
-import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +30,9 @@ class Digests:
 
     def __init__(self) -> None:
         self.calls: list[int] = []
+
+    def open(self, reference: object) -> Digests:
+        return self
 
     def encode(self, rows: Sequence[Row], progress: Progress = lambda rows: None) -> EncodedBlock:
         self.calls.append(len(rows))
@@ -61,21 +64,22 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 def test_row_i_is_pool_row_i(pool: Pool, tmp_path: Path) -> None:
     told: list[int] = []
-    summary = embed(pool, Digests(), tmp_path, told.append)
+    summary = embed(pool, Digests(), None, tmp_path, told.append)
     array = np.load(tmp_path / "embeddings.npy", mmap_mode="r")
     assert array.dtype == np.float32
     assert np.array_equal(array, np.stack([expected(row_id) for row_id in pool.ids]))
     assert told == [512, 512, 76]
+    assert (summary.usage, summary.seconds > 0) == ({}, True)
     assert (summary.rows, summary.dimension, summary.truncated, summary.tokens) == (ROWS, 4, 3, 240)
     assert summary.padding_share == pytest.approx(0.2)
 
 
 def test_finished_shards_are_not_computed_again(pool: Pool, tmp_path: Path) -> None:
-    first = embed(pool, Digests(), tmp_path)
+    first = embed(pool, Digests(), None, tmp_path)
     before = (tmp_path / "embeddings.npy").read_bytes()
     (tmp_path / "shards" / "00001.json").unlink()
     again, told = Digests(), []
-    second = embed(pool, again, tmp_path, told.append)
+    second = embed(pool, again, None, tmp_path, told.append)
     assert again.calls == [512]
     assert sum(told) == ROWS
     assert (tmp_path / "embeddings.npy").read_bytes() == before
@@ -100,12 +104,12 @@ def _truncate(path: Path) -> None:
 def test_damaged_shard_is_noticed_and_computed_again(
     pool: Pool, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: object
 ) -> None:
-    embed(pool, Digests(), tmp_path)
+    embed(pool, Digests(), None, tmp_path)
     before = (tmp_path / "embeddings.npy").read_bytes()
     damage(tmp_path / "embeddings.npy")  # type: ignore[operator]
     again = Digests()
     with caplog.at_level(logging.WARNING):
-        embed(pool, again, tmp_path)
+        embed(pool, again, None, tmp_path)
     assert again.calls == [76]
     assert "shard 2 does not match its checksum" in caplog.text
     assert (tmp_path / "embeddings.npy").read_bytes() == before
@@ -113,76 +117,86 @@ def test_damaged_shard_is_noticed_and_computed_again(
 
 @pytest.mark.parametrize("content", ["", '{"rows": 512', '{"rows": 512}', '{"rows": 3, "sha256": "x"}', "[]"])
 def test_marker_that_makes_no_sense_is_not_believed(pool: Pool, tmp_path: Path, content: str) -> None:
-    embed(pool, Digests(), tmp_path)
+    embed(pool, Digests(), None, tmp_path)
     (tmp_path / "shards" / "00000.json").write_text(content)
     again = Digests()
-    embed(pool, again, tmp_path)
+    embed(pool, again, None, tmp_path)
     assert again.calls == [512]
 
 
 def test_array_of_another_shape_is_written_anew(pool: Pool, tmp_path: Path) -> None:
     np.save(tmp_path / "embeddings.npy", np.zeros((3, 4), dtype=np.float32))
-    embed(pool, Digests(), tmp_path)
+    embed(pool, Digests(), None, tmp_path)
     assert np.load(tmp_path / "embeddings.npy").shape == (ROWS, 4)
 
 
-KILLED = """
-import os, signal, sys, time
-from pathlib import Path
-import torch
-from siftune.finetune.model_sources import RandomModel
-from siftune.selection.features import embedding
-from siftune.selection.features.causal_lm import CausalLMEncoder
-from siftune.selection.pool.store import Pool
-
-root, disturbed, undisturbed = map(Path, sys.argv[1:4])
-embedding.SHARD_ROWS = 32
-torch.set_num_threads(1)
-model = RandomModel()
-model.build(root / "model")
-# Opened once: the children begin with a copy of it, and the test does not spend its time on imports.
-encoder = CausalLMEncoder(name="tiny", model=model).open(model.reference(root / "model"))
-
-def run(folder):
-    folder.mkdir(exist_ok=True)
-    embedding.embed(Pool.open(root / "pool"), encoder, folder)
-
-def markers():
-    return {path.name: path.stat().st_mtime_ns for path in (disturbed / "shards").glob("*.json")}
-
-def start():
-    child = os.fork()
-    if child == 0:
-        run(disturbed)
-        os._exit(0)
-    return child
-
-kept = {}
-for i, delay in enumerate((0.0, 0.003, 0.011, 0.017, 0.029)):
-    child = start()
-    while len(markers()) < 2 * i + 1:
-        time.sleep(0.001)
-    time.sleep(delay)
-    os.kill(child, signal.SIGKILL)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL, "it finished before it was killed"
-    now = markers()
-    assert kept.items() <= now.items(), "a finished shard was computed again"
-    kept = now
-assert os.waitpid(start(), 0)[1] == 0
-assert kept.items() <= markers().items(), "a finished shard was computed again"
-run(undisturbed)
-print(len(kept), len(markers()))
-"""
+def test_vectors_are_stored_in_half_precision_where_asked(pool: Pool, tmp_path: Path) -> None:
+    encoder = Digests()
+    encoder.storage = "float16"  # type: ignore[attr-defined]
+    embed(pool, encoder, None, tmp_path)
+    array = np.load(tmp_path / "embeddings.npy", mmap_mode="r")
+    assert array.dtype == np.float16
+    assert np.array_equal(array, np.stack([expected(row_id) for row_id in pool.ids]))
 
 
-def test_process_killed_again_and_again_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    make_pool(tmp_path / "made", 800)
-    folders = tmp_path / "disturbed", tmp_path / "undisturbed"
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "made"), *map(str, folders)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    kept, total = map(int, done.stdout.split())
-    assert 9 <= kept < total == 25
-    first, second = ((folder / "embeddings.npy").read_bytes() for folder in folders)
-    assert first == second
+class TooLarge(Digests):
+    """An encoder one of whose vectors exceeds what float16 holds."""
+
+    storage = "float16"
+    value = 1e5
+
+    def encode(self, rows: Sequence[Row], progress: Progress = lambda rows: None) -> EncodedBlock:
+        block = super().encode(rows, progress)
+        block.vectors[7, 2] = self.value
+        return block
+
+
+class NotANumber(TooLarge):
+    storage = "float32"
+    value = float("nan")
+
+
+@pytest.mark.parametrize(("encoder", "remedy"), [(TooLarge(), "storage=float32"), (NotANumber(), "dtype=float32")])
+def test_vector_that_cannot_be_stored_names_its_row(pool: Pool, tmp_path: Path, encoder: Digests, remedy: str) -> None:
+    with pytest.raises(ValueError, match=f"row {pool.ids[7]}.*{remedy}"):
+        embed(pool, encoder, None, tmp_path)
+
+
+def test_model_is_not_loaded_when_every_shard_is_there(pool: Pool, tmp_path: Path) -> None:
+    embed(pool, Digests(), None, tmp_path)
+
+    class Unloadable(Digests):
+        def open(self, reference: object) -> Digests:
+            raise AssertionError("loaded")
+
+    embed(pool, Unloadable(), None, tmp_path)
+
+
+class TwoStaged(Digests):
+    """An encoder that prepares in one thread what it encodes in another; it notes the order of events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[str] = []
+        self.encoding = threading.Event()
+
+    def prepare(self, rows: Sequence[Row]) -> Sequence[Row]:
+        if self.events:
+            # Only a second thread can come here while the shard before is being encoded.
+            assert self.encoding.wait(timeout=60)
+        self.events.append(f"prepare {len(rows)}")
+        return rows
+
+    def encode_prepared(self, prepared: Sequence[Row], progress: Progress) -> EncodedBlock:
+        self.encoding.set()
+        while len([event for event in self.events if event.startswith("prepare")]) < min(len(self.calls) + 2, 3):
+            time.sleep(0.001)
+        return self.encode(prepared, progress)
+
+
+def test_rows_of_the_next_shard_are_prepared_while_one_is_encoded(pool: Pool, tmp_path: Path) -> None:
+    encoder = TwoStaged()
+    embed(pool, encoder, None, tmp_path)
+    assert encoder.events == ["prepare 512", "prepare 512", "prepare 76"]
+    array = np.load(tmp_path / "embeddings.npy", mmap_mode="r")
+    assert np.array_equal(array, np.stack([expected(row_id) for row_id in pool.ids]))

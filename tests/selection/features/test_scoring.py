@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from siftune.finetune.model_sources import RandomModel
-from siftune.selection.features import scoring
+from siftune.selection.features import mapping
 from siftune.selection.features.encoder import Progress
 from siftune.selection.features.losses import LossScorer
 from siftune.selection.features.scorer import ScoredBlock
@@ -32,6 +32,9 @@ class Digests:
     def __init__(self, fail_at: int | None = None) -> None:
         self.calls: list[int] = []
         self._fail_at = fail_at
+
+    def open(self, reference: object) -> Digests:
+        return self
 
     def score(self, rows: Sequence[Row], progress: Progress = lambda rows: None) -> ScoredBlock:
         if len(self.calls) == self._fail_at:
@@ -71,7 +74,7 @@ def contents(folder: Path) -> list[bytes]:
 
 def test_row_i_is_pool_row_i_and_what_is_missing_is_said(pool: Pool, tmp_path: Path) -> None:
     told: list[int] = []
-    summary = score(pool, Digests(), tmp_path, told.append)
+    summary = score(pool, Digests(), None, tmp_path, told.append)
     values = np.stack([expected(row_id) for row_id in pool.ids])
     for name, column in zip(Digests.provides, values.T, strict=True):
         array = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
@@ -87,24 +90,27 @@ def test_row_i_is_pool_row_i_and_what_is_missing_is_said(pool: Pool, tmp_path: P
 
 
 def test_interrupted_scoring_goes_on_with_the_shard_it_lost(pool: Pool, tmp_path: Path) -> None:
-    score(pool, Digests(), tmp_path / "undisturbed")
+    score(pool, Digests(), None, tmp_path / "undisturbed")
     folder = tmp_path / "disturbed"
     with pytest.raises(RuntimeError, match="out of memory"):
-        score(pool, Digests(fail_at=1), folder)
+        score(pool, Digests(fail_at=1), None, folder)
     again, told = Digests(), []
-    summary = score(pool, again, folder, told.append)
+    summary = score(pool, again, None, folder, told.append)
     assert again.calls == [512, 76]
     assert sum(told) == ROWS
     assert contents(folder) == contents(tmp_path / "undisturbed")
     assert (summary.tokens, summary.truncated) == (240, 3)
 
 
-def test_shard_with_one_of_its_arrays_is_computed_again(pool: Pool, tmp_path: Path) -> None:
-    score(pool, Digests(), tmp_path)
+def test_shard_whose_marker_lacks_an_array_is_computed_again(pool: Pool, tmp_path: Path) -> None:
+    score(pool, Digests(), None, tmp_path)
     before = contents(tmp_path)
-    (tmp_path / "shards" / "second" / "00002.json").unlink()
+    marker = tmp_path / "shards" / "00002.json"
+    noted = json.loads(marker.read_text())
+    del noted["sha256"]["second"]
+    marker.write_text(json.dumps(noted))
     again = Digests()
-    score(pool, again, tmp_path)
+    score(pool, again, None, tmp_path)
     assert again.calls == [76]
     assert contents(tmp_path) == before
 
@@ -112,14 +118,14 @@ def test_shard_with_one_of_its_arrays_is_computed_again(pool: Pool, tmp_path: Pa
 def test_damaged_shard_is_noticed_and_computed_again(
     pool: Pool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    score(pool, Digests(), tmp_path)
+    score(pool, Digests(), None, tmp_path)
     before = contents(tmp_path)
     damaged = bytearray(before[1])
     damaged[-20] ^= 1
     (tmp_path / "second.npy").write_bytes(damaged)
     again = Digests()
     with caplog.at_level(logging.WARNING):
-        score(pool, again, tmp_path)
+        score(pool, again, None, tmp_path)
     assert again.calls == [76]
     assert "second.npy: shard 2 does not match its checksum" in caplog.text
     assert contents(tmp_path) == before
@@ -128,18 +134,17 @@ def test_damaged_shard_is_noticed_and_computed_again(
 def test_model_computes_a_lost_shard_to_the_same_bytes(
     pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "SHARD_ROWS", 64)
+    monkeypatch.setattr(mapping, "SHARD_ROWS", 64)
     model = RandomModel()
     model.build(tmp_path / "model")
-    scorer = LossScorer(name="tiny", model=model, max_length=60).open(model.reference(tmp_path / "model"))
+    scorer, reference = LossScorer(name="tiny", model=model, max_length=60), model.reference(tmp_path / "model")
     some, folder = make_pool(tmp_path / "some", 200), tmp_path / "scores"
-    first = score(some, scorer, folder)
+    first = score(some, scorer, reference, folder)
     before = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
     assert sorted(before) == sorted([*(f"{name}.npy" for name in scorer.provides), "reasons.jsonl"])
-    for name in ("perplexity", "ifd"):
-        (folder / "shards" / name / "00001.json").unlink()
+    (folder / "shards" / "00001.json").unlink()
     (folder / "reasons.jsonl").unlink()
-    second = score(some, scorer, folder)
+    second = score(some, scorer, reference, folder)
     assert {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()} == before
     assert (second.tokens, second.truncated) == (first.tokens, first.truncated)
     assert first.truncated > 0
