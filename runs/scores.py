@@ -9,6 +9,7 @@ import numpy as np
 
 from siftune.runs.build import ConfigError
 from siftune.runs.config import SignalsConfig
+from siftune.runs.options import shipped_scorers
 from siftune.runs.workspace import StoredPool, Workspace, array
 from siftune.selection.features.arrays import GivenArrays
 from siftune.selection.features.scorer import Scorer
@@ -81,7 +82,7 @@ class Scores:
         artifact = self._workspace.scores(self._pool, scorer, names)
         self._reasons |= dict.fromkeys(names, artifact.folder / REASONS_FILE)
         self._inputs[f"scores/{'+'.join(names)}"] = artifact.fingerprint
-        return {name: np.asarray(array(artifact, name)) for name in names}
+        return {name: array(artifact, name) for name in names}
 
     def _missing(self, name: str, rows: np.ndarray) -> str:
         ids = ", ".join(self._pool.pool.ids[rows[:_NAMED]].tolist())
@@ -96,5 +97,14 @@ class Scores:
         computed = ", ".join(sorted({item for scorer in self._config.scorers.values() for item in scorer.provides}))
         raise ConfigError(
             f"selection={self._config.name} reads the score {name!r}: the pool has {there}, siftune computes "
-            f"{computed or 'none'}; bring it as a file with +arrays.scores.{name}=FILE.npy"
+            f"{computed or 'none'}; {_offer(name)}bring it as a file with +arrays.scores.{name}=FILE.npy"
         )
+
+
+def _offer(name: str) -> str:
+    """Which of the shipped scorers computes the score, as it is typed."""
+    options = [option for option, provides in shipped_scorers().items() if name in provides]
+    if not options:
+        return ""
+    others = f" (or {', '.join(options[1:])})" if options[1:] else ""
+    return f"add +scorer@scorers.{name}={options[0]}{others}, which computes it, or "

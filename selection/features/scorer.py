@@ -75,3 +75,17 @@ class Scorer(Protocol):
     def open(self, reference: ModelRef | None) -> OpenScorer:
         """Load it; `reference` says where its model lies."""
         ...
+
+
+@runtime_checkable
+class HasModels(Protocol):
+    """A scorer's config with several models; its `model` is None."""
+
+    @property
+    def models(self) -> Mapping[str, Model]:
+        """The models by their places in the config."""
+        ...
+
+    def located(self, references: Mapping[str, ModelRef]) -> Scorer:
+        """The scorer that knows where its models lie, and is opened without a reference."""
+        ...

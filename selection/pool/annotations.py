@@ -21,6 +21,7 @@ from typing import Any
 
 from siftune.selection.pool.formats import RawRow, RowError
 from siftune.selection.pool.source import TurnReduction
+from siftune.selection.pool.turns import deita, over_turns
 
 
 @dataclass
@@ -111,16 +112,15 @@ def _column(value: RawRow, name: str, used: set[str]) -> list[float]:
 def _reduce(quality: list[float], complexity: list[float], turn_reduction: TurnReduction) -> dict[str, float]:
     scores = {}
     if quality:
-        scores["quality"] = sum(quality) / len(quality)
+        scores["quality"] = over_turns(quality, "mean")
     if complexity:
-        scores["complexity"] = sum(complexity) / len(complexity)
+        scores["complexity"] = over_turns(complexity, "mean")
     if quality and complexity:
         if len(quality) != len(complexity):
             raise RowError(
                 f"{len(quality)} quality scores and {len(complexity)} complexity scores: one each a turn is needed"
             )
-        total = sum(q * c for q, c in zip(quality, complexity, strict=True))
-        scores["deita"] = total if turn_reduction == "sum" else total / len(quality)
+        scores["deita"] = deita(quality, complexity, turn_reduction)
     return _known(scores)
 
 
