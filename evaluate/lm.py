@@ -13,7 +13,8 @@ from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from siftune.finetune.chat import encode_text, render
+from siftune.finetune.chat import encode_text
+from siftune.finetune.generate import end_tokens
 
 Span = tuple[int, int]
 
@@ -50,7 +51,7 @@ class SiftuneLM(HFLM):
     ) -> None:
         super().__init__(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size)
         self._conversation_length = min(conversation_length, self.max_length)
-        self._ends = _end_tokens(model, tokenizer)
+        self._ends = end_tokens(model, tokenizer)
         self._selects_positions = "logits_to_keep" in inspect.signature(_plain(model).forward).parameters
 
     def response_loglikelihood(self, requests: list[Instance]) -> list[ResponseScore]:
@@ -129,13 +130,6 @@ class SiftuneLM(HFLM):
         return super()._model_generate(context, max_length, stop, **generation_kwargs)
 
 
-def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What the chat template writes after an assistant's words, e.g. <|im_end|>."""
-    rendered = render(tokenizer, [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
-    start, end = rendered.assistant_spans[0]
-    return rendered.text[start:end].partition("Hello")[2].strip()
-
-
 @dataclass(frozen=True)
 class _Window:
     scored: Scored
@@ -171,16 +165,6 @@ def _continuation(context: Sequence[int], continuation: Sequence[int], max_lengt
 def _batches(items: list[tuple[int, ...]], size: int) -> Iterator[list[tuple[int, ...]]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Every token that ends a turn: the tokenizer's, those of the model's own generation config, the template's."""
-    ends = model.generation_config.eos_token_id if model.generation_config else None
-    tokens = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
-    marker = tokenizer.encode(end_of_turn(tokenizer), add_special_tokens=False)
-    if len(marker) == 1:
-        tokens.add(marker[0])
-    return sorted(token for token in tokens if token is not None)
 
 
 def _plain(model: Any) -> Any:

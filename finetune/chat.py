@@ -68,6 +68,13 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message
     return _apply(tokenizer, messages, None, generation=True)
 
 
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What the chat template writes after an assistant's words, e.g. <|im_end|>."""
+    rendered = render(tokenizer, [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
+    start, end = rendered.assistant_spans[0]
+    return rendered.text[start:end].partition("Hello")[2].strip()
+
+
 def tokenize(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_length: int) -> Tokenized:
     """The conversation's tokens, at most `max_length` of them (cut on the right), and which of them the assistant says.
 
@@ -122,7 +129,7 @@ def _apply(
         roles = ", ".join(str(message.get("role")) for message in messages) or "none at all"
         raise ChatTemplateError(
             f"the chat template of {_name(tokenizer)} cannot render turns of the roles {roles}: {error}. "
-            "Choose one that can with model.chat_template=chatml (or tulu, llama3, mistral)"
+            "Choose one that can with model.chat_template=chatml (or tulu, llama3, mistral, vicuna)"
         ) from error
     return str(text)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from scipy.sparse import csr_array
 
 IDS = "id"
 
@@ -87,3 +88,10 @@ def numbers(column: pa.ChunkedArray, say: str) -> np.ndarray:
     if len(lengths) != 1 or lengths[0] < 1:
         raise ArrayError(f"{say} has lists of different or no length, from {lengths.min()} to {lengths.max()}")
     return np.asarray(lists.flatten().to_numpy(zero_copy_only=False)).reshape(len(lists), int(lengths[0]))
+
+
+def tag_matrix(lists: pa.ListArray) -> tuple[csr_array, list[str]]:
+    """(n, L) 0/1 float64 and the L tags in alphabetical order, of n lists of tags without repetitions."""
+    rows = np.repeat(np.arange(len(lists)), pc.list_value_length(lists).fill_null(0).to_numpy())
+    names, columns = np.unique(np.asarray(lists.flatten().to_pylist(), dtype=object), return_inverse=True)
+    return csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(lists), len(names))), names.tolist()

@@ -10,10 +10,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from scipy.sparse import csr_array
 
-from siftune.selection.features.array_files import IDS, ArrayError, numbers, ordered, read_array, read_parquet
+from siftune.selection.features.array_files import (
+    IDS,
+    ArrayError,
+    numbers,
+    ordered,
+    read_array,
+    read_parquet,
+    tag_matrix,
+)
 from siftune.selection.files import sha256_of
 from siftune.selection.pool.store import Pool
 
@@ -152,10 +159,7 @@ class GivenArrays:
         column = table.column(0).combine_chunks()
         if not pa.types.is_list(column.type) or not pa.types.is_string(column.type.value_type):
             raise ArrayError(f"{self._say(key)} holds {column.type}, expected lists of strings")
-        rows = np.repeat(np.arange(len(column)), pc.list_value_length(column).fill_null(0).to_numpy())
-        names, columns = np.unique(np.asarray(column.flatten().to_pylist(), dtype=object), return_inverse=True)
-        matrix = csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(column), len(names)))
-        return matrix, names.tolist()
+        return tag_matrix(column)
 
     def named(self, key: str, names: list[str], column: str) -> np.ndarray:
         """An array with one entry a name: in their order, or by a Parquet `column` that names the entries."""

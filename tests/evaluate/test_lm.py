@@ -7,8 +7,8 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from siftune.evaluate.lm import SiftuneLM, end_of_turn
-from siftune.finetune.chat import encode_text
+from siftune.evaluate.lm import SiftuneLM
+from siftune.finetune.chat import encode_text, end_of_turn
 from siftune.finetune.model import load_causal_lm, load_tokenizer
 from siftune.finetune.model_sources import ModelRef
 

@@ -19,8 +19,9 @@ SPECIAL_TOKENS = {
     "llama3": ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
     "mistral": ["[INST]", "[/INST]", "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"],
     "tulu": [],
+    "vicuna": [],
 }
-END_OF_TURN = {"chatml": "<|im_end|>", "llama3": "<|eot_id|>", "mistral": "</s>", "tulu": "</s>"}
+END_OF_TURN = {"chatml": "<|im_end|>", "llama3": "<|eot_id|>", "mistral": "</s>", "tulu": "</s>", "vicuna": "</s>"}
 
 CALL = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}
 USER, AGAIN = {"role": "user", "content": "What is 2+2?"}, {"role": "user", "content": "And in French?\n"}
@@ -62,8 +63,9 @@ def tokenizer_for(template: str) -> PreTrainedTokenizerFast:
 
 
 def spoken(template: str, messages: list[dict[str, Any]]) -> list[str]:
-    """What the mask must cover, turn by turn. Mistral's prompt ends with [/INST]: the space is the assistant's."""
-    space = " " if template == "mistral" else ""
+    """What the mask must cover, turn by turn. Mistral's prompt ends with [/INST]: the space is the
+    assistant's; so it is after Vicuna's ASSISTANT:."""
+    space = " " if template in ("mistral", "vicuna") else ""
     answers = [message["content"] for message in messages if message["role"] == "assistant"]
     return [space + answer + END_OF_TURN[template] for answer in answers]
 
@@ -87,7 +89,7 @@ def test_mask_covers_exactly_what_the_assistant_says(template: str, conversation
     expected = spoken(template, messages)
     if template == "mistral" and conversation == "two in a row":
         expected = ["".join(expected)]  # nothing stands between two turns of the assistant
-    if template == "mistral" and conversation == "assistant opens":
+    if template in ("mistral", "vicuna") and conversation == "assistant opens":
         expected[0] = expected[0].removeprefix(" ")  # without a prompt before it, the space is the template's
     assert masked_runs(tokenizer, tokens.input_ids, tokens.assistant_mask) == expected
     assert not tokens.truncated
@@ -126,6 +128,12 @@ def test_prompt_is_what_stands_before_the_answer(template: str) -> None:
 def test_tulu_is_the_text_of_open_instruct() -> None:
     text = render_text(tokenizer_for("tulu"), [SYSTEM, USER, ONE])
     assert text == "<s><|system|>\nBe brief.\n<|user|>\nWhat is 2+2?\n<|assistant|>\nIt is 4.</s>\n"
+
+
+def test_vicuna_is_the_text_of_fastchat() -> None:
+    assert render_text(tokenizer_for("vicuna"), [SYSTEM, USER, ONE, AGAIN]) == (
+        "<s>Be brief. USER: What is 2+2? ASSISTANT: It is 4.</s>USER: And in French? "
+    )
 
 
 def test_mistral_puts_the_system_turn_into_the_user_turn() -> None:
