@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -37,8 +38,15 @@ def map_rows(
             progress(len(arrays.rows(shard)))
         else:
             missing.append(Task(shard, partial(_read, pool, arrays.rows(shard))))
-    for shard, block in (runtime or LocalRuntime()).blocks(job, missing, progress):
-        arrays.write(shard, block)
+    elsewhere = {task.shard for task in missing}
+    # Closed at an error too, so that no worker goes on.
+    with closing((runtime or LocalRuntime()).blocks(job, missing, progress)) as blocks:
+        for shard, block in blocks:
+            arrays.write(shard, block)
+            elsewhere.remove(shard)
+    for shard in sorted(elsewhere):
+        arrays.wait_for(shard)
+        progress(len(arrays.rows(shard)))
     return arrays.notes()
 
 

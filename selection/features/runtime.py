@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from siftune.selection.features.encoder import Progress
 from siftune.selection.features.shards import Block
@@ -51,7 +52,19 @@ class Task:
 class Runtime(Protocol):
     """A runtime's config: a frozen dataclass that a conf/runtime/*.yaml names."""
 
-    def blocks(self, job: Job, tasks: Sequence[Task], progress: Progress) -> Iterator[tuple[int, Block]]:
+    collective: ClassVar[bool]
+    """Whether the processes of a distributed launch compute a feature together: then each of them calls `map_rows`, and
+    gets the blocks of some tasks; of the others it waits for the shards."""
+
+    def check(self) -> None:
+        """ValueError, with its remedy, where it cannot be used as things are."""
+        ...
+
+    def spread(self) -> AbstractContextManager[None]:
+        """Inside, kernels that go over all rows do so on the workers."""
+        ...
+
+    def blocks(self, job: Job, tasks: Sequence[Task], progress: Progress) -> Generator[tuple[int, Block], None, None]:
         """(shard, block) of every task, in any order, each as soon as it is computed."""
         ...
 
@@ -60,7 +73,16 @@ class Runtime(Protocol):
 class LocalRuntime:
     """This process computes one shard after another."""
 
-    def blocks(self, job: Job, tasks: Sequence[Task], progress: Progress) -> Iterator[tuple[int, Block]]:
+    collective: ClassVar[bool] = False
+
+    def check(self) -> None:
+        """Nothing can be missing."""
+
+    def spread(self) -> AbstractContextManager[None]:
+        """Kernels work in this process."""
+        return nullcontext()
+
+    def blocks(self, job: Job, tasks: Sequence[Task], progress: Progress) -> Generator[tuple[int, Block], None, None]:
         """In the order of the tasks; the next one's rows are read and prepared while one is computed."""
         if not tasks:
             return

@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from siftune.selection.files import write_whole
 logger = logging.getLogger(__name__)
 
 MARKERS = "shards"
+_WAIT = 0.2
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,13 @@ class ShardedArrays:
         """Put the shard's rows on disk, then its marker with the checksums and the note."""
         assert sorted(block.arrays) == sorted(self._names), f"shard {shard} has the arrays {', '.join(block.arrays)}"
         checksums = {name: self._write_array(name, shard, block.arrays[name]) for name in self._names}
-        marker = {"rows": len(self.rows(shard)), "sha256": checksums, "note": dict(block.note)}
-        write_whole(self._marker(shard), json.dumps(marker, ensure_ascii=False))
+        marker = {"rows": len(self.rows(shard)), "sha256": checksums, "note_sha256": _digest(block.note)}
+        write_whole(self._marker(shard), json.dumps(marker | {"note": dict(block.note)}, ensure_ascii=False))
+
+    def wait_for(self, shard: int) -> None:
+        """Return once another process has written the shard."""
+        while not self._marker(shard).exists() or self._damage(shard) is not None:
+            time.sleep(_WAIT)
 
     def notes(self) -> Notes:
         """The notes of the shards, which must all be there."""
@@ -100,10 +107,11 @@ class ShardedArrays:
         marker = self._marker(shard)
         try:
             noted = json.loads(marker.read_text(encoding="utf-8"))
-            checksums, told = dict(noted["sha256"]), noted["rows"] == len(self.rows(shard)) and "note" in noted
+            checksums, told = dict(noted["sha256"]), noted["rows"] == len(self.rows(shard))
+            whole = noted["note_sha256"] == _digest(noted["note"])
         except (ValueError, KeyError, TypeError):
             return marker
-        if not told or sorted(checksums) != sorted(self._names):
+        if not (told and whole) or sorted(checksums) != sorted(self._names):
             return marker
         wrong = (name for name in self._names if self._checksum(name, shard) != checksums[name])
         return next((self._path(name) for name in wrong), None)
@@ -155,6 +163,10 @@ class Notes(Sequence[Mapping[str, Any]]):
     def sum(self, key: str) -> int:
         """Of a number that every note has."""
         return sum(int(note[key]) for note in self)
+
+
+def _digest(note: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(note, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
 def marker_path(folder: Path, shard: int) -> Path:

@@ -6,15 +6,18 @@ tolerance, or the exact score once it is known. A row that is at the top with it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
 
 from siftune.selection.kernels.compiled import compiled, heapify, sift_down
 from siftune.selection.kernels.exact import Scorer, exact_score
-from siftune.selection.kernels.similarity import Rankings
-from siftune.selection.kernels.topk import Kept, Places, TopRows, largest, nothing_read, unpacked
+from siftune.selection.kernels.similarity import COMPARING, Rankings, Recipe
+from siftune.selection.kernels.spread import is_spread, over_rows
+from siftune.selection.kernels.topk import Kept, Places, TopRows, largest, merged_rows, nothing_read, unpacked
 
 
 class RankedRows:
@@ -28,10 +31,7 @@ class RankedRows:
         # Held because the scorer points into their arrays.
         self._rankings = rankings
         self.scorer = rankings.scorer
-        top = TopRows(self.scorer, depth, skip, places, rankings.block_rows)
-        for block in rankings.blocks():
-            top.add(block)
-        self.kept = top.kept
+        self.kept = _top_rows(rankings, depth, skip, places)
         # Of the rows kept, only the best `depth` are sure to precede every row that was let go.
         self.sure = np.where(np.isneginf(self.kept.floors), self.kept.counts, depth)
         """(M,) int64: how many entries of a ranking may still be read."""
@@ -39,6 +39,29 @@ class RankedRows:
         parts = np.array_split(np.arange(rankings.count), min(rankings.count, torch.get_num_threads()))
         with ThreadPoolExecutor(len(parts)) as threads:
             list(threads.map(lambda part: _make_heaps(self.scorer, self.kept, part[0], part[-1] + 1, bars), parts))
+
+
+def _top_rows(rankings: Rankings, depth: int, skip: np.ndarray, places: Places) -> Kept:
+    """The candidates for the best `depth` rows of every ranking, out of all rows or merged from those of ranges."""
+    if not is_spread():
+        top = TopRows(rankings.scorer, depth, skip, places, rankings.block_rows)
+        for block in rankings.blocks():
+            top.add(block)
+        return top.kept
+    top = TopRows(rankings.scorer, depth, skip, places, merged_rows(depth))
+    work = partial(_top_rows_of_range, rankings.recipe(), depth, places)
+    for part in over_rows(COMPARING, work, [*rankings.views, skip]):
+        top.merge(part)
+    return top.kept
+
+
+def _top_rows_of_range(recipe: Recipe, depth: int, places: Places, arrays: Sequence[np.ndarray], first: int) -> Kept:
+    rankings = recipe(arrays[:-1], first=first)
+    own = Places(places.scores, places.rows - first)
+    top = TopRows(rankings.scorer, min(depth, rankings.size), arrays[-1], own, rankings.block_rows)
+    for block in rankings.blocks():
+        top.add(block)
+    return top.settled(first)
 
 
 def best_scores(rankings: Rankings) -> np.ndarray:

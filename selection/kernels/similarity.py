@@ -18,8 +18,9 @@ strictly below u (2 d + 16 + g + C) times that sum, for every d up to 100,000.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ from siftune.selection.kernels.validation import name_rows
 
 BLOCK_ROWS = 1024
 """Pool rows screened at once, at most, so that their scores stay in the cache; the picks do not depend on it."""
+COMPARING = "comparing rows with the target"
+"""What a pass over the pool is called where its progress is shown."""
 _VALUES_AT_ONCE = 2**20
 # Inside these bounds no float32 square that matters under- or overflows.
 _SAFE_NORM = (1e-10, 1e15)
@@ -77,11 +80,18 @@ class Rankings:
     """
 
     def __init__(
-        self, views: Sequence[np.ndarray], groups: Sequence[Directions], *, average: bool = False, what: str = "rows"
+        self,
+        views: Sequence[np.ndarray],
+        groups: Sequence[Directions],
+        *,
+        average: bool = False,
+        what: str = "rows",
+        first: int = 0,
     ) -> None:
-        """`what` the views are, for the message that names rows with NaN or infinite values."""
-        self._views = addressable(views)
-        self._what = what
+        """`what` the views are, and the number of their `first` row: for the message on NaN or infinite values."""
+        self.views = addressable(views)
+        self._groups, self._average = list(groups), average
+        self._what, self._first = what, first
         self.size, self._dimension = views[0].shape
         self.count = 1 if average else len(groups)
         self.block_rows = min(self.size, BLOCK_ROWS, max(1, _VALUES_AT_ONCE // self._dimension))
@@ -93,7 +103,7 @@ class Rankings:
         sizes = np.sqrt(np.add.reduceat(vectors * vectors, parts, axis=1)).sum(axis=1) + np.abs(offsets)
         largest = np.maximum.reduceat(sizes, bounds[:-1])
         tolerance = ROUNDOFF * (2 * self._dimension + 16 + len(groups) + len(views)) * largest
-        rows, kind, dimension, halves = places_of(self._views)
+        rows, kind, dimension, halves = places_of(self.views)
         self.scorer = Scorer(
             rows=rows,
             kind=kind,
@@ -106,9 +116,13 @@ class Rankings:
             tolerance=tolerance.max(keepdims=True) if average else tolerance,
         )
 
+    def recipe(self) -> Recipe:
+        """The same rankings of other rows."""
+        return partial(Rankings, groups=self._groups, average=self._average, what=self._what)
+
     def blocks(self) -> Iterator[Block]:
         """One pass over the pool. A row with NaN or infinite values is a ValueError that names it."""
-        views, dimension, count = len(self._views), self._dimension, len(self.scorer.offsets)
+        views, dimension, count = len(self.views), self._dimension, len(self.scorer.offsets)
         rows = self.block_rows
         parts = np.split(self.scorer.vectors.astype(np.float32), views, axis=1)
         multiply = [Products(np.ascontiguousarray(part)) for part in parts]
@@ -118,11 +132,11 @@ class Rankings:
             last = min(first + rows, self.size)
             products = scores[: views * count * (last - first)].reshape(views, count, last - first)
             inverse = inverses[: views * (last - first)].reshape(views, last - first)
-            for number, view in enumerate(self._views):
+            for number, view in enumerate(self.views):
                 block = self._read(view[first:last], first, room, inverse[number])
                 multiply[number](block, out=products[number].T)
             yield Block(first, products, inverse)
-            report("comparing rows with the target", last, self.size)
+            report(COMPARING, last, self.size)
 
     def _read(self, raw: np.ndarray, first: int, room: np.ndarray, inverse: np.ndarray) -> np.ndarray:
         """(b, d) float32 rows, writeable and contiguous as torch wants them; `inverse` gets one over their lengths."""
@@ -132,10 +146,14 @@ class Rankings:
         odd = np.flatnonzero(~((norms > _SAFE_NORM[0]) & (norms < _SAFE_NORM[1])))
         if odd.size:
             block = block.copy()
-            block[odd], norms[odd] = _rescaled(raw[odd], first + odd, self._what)
+            block[odd], norms[odd] = _rescaled(raw[odd], self._first + first + odd, self._what)
         inverse[:] = 0
         np.divide(1, norms, out=inverse, where=norms > 0)
         return block
+
+
+Recipe = Callable[..., Rankings]
+"""Called with the views of some rows and `first`, the number of the first of them."""
 
 
 def _single(raw: np.ndarray, room: np.ndarray) -> np.ndarray:

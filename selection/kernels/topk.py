@@ -53,7 +53,7 @@ class TopRows:
     """Takes in the blocks of one pass over the pool."""
 
     def __init__(self, scorer: Scorer, depth: int, skip: np.ndarray, places: Places, block_rows: int) -> None:
-        """`skip` (n,) bool: rows to leave out; `block_rows`: the most that a block has."""
+        """`skip` (n,) bool: rows to leave out; `block_rows`: the most that a block, or a merged set, has."""
         self._scorer, self._depth, self._skip, self._places = scorer, depth, skip, places
         rankings, self._room = len(scorer.tolerance), max(depth, _LEAST_ROOM)
         shape = (rankings, depth + self._room + block_rows)
@@ -66,11 +66,38 @@ class TopRows:
 
     def add(self, block: Block) -> None:
         """Take in the scores of a block."""
-        full = np.flatnonzero(self.kept.counts > self.kept.keys.shape[1] - block.inverse.shape[1])
+        self._make_room(block.inverse.shape[1])
+        _collect(self._scorer, self.kept, block.first, block.products, block.inverse, self._skip, self._places)
+
+    def merge(self, part: Kept) -> None:
+        """Take in what `settled` gave of other rows; what is kept of both certainly holds the best rows of both."""
+        width = part.keys.shape[1]
+        self._make_room(width)
+        for ranking in np.flatnonzero(part.counts):
+            count, more = self.kept.counts[ranking], part.counts[ranking]
+            self.kept.keys[ranking, count : count + more] = part.keys[ranking, :more]
+            self.kept.codes[ranking, count : count + more] = part.codes[ranking, :more]
+            self.kept.counts[ranking] += more
+        np.maximum(self.kept.floors, part.floors, out=self.kept.floors)
+
+    def settled(self, first: int) -> Kept:
+        """The sets for `merge`, of at most `merged_rows` entries, with `first` added to their rows' numbers."""
+        self._make_room(self.kept.keys.shape[1] - merged_rows(self._depth))
+        keys, codes, counts, floors = self.kept
+        width = int(counts.max(initial=0))
+        shift = np.where(codes[:, :width] < 0, -first * (len(self._scorer.offsets) + 1), first)
+        return Kept(keys[:, :width].copy(), codes[:, :width] + shift, counts, floors)
+
+    def _make_room(self, entries: int) -> None:
+        full = np.flatnonzero(self.kept.counts > self.kept.keys.shape[1] - entries)
         if full.size:
             bars = largest(self.kept, full, self._depth)
             _compact(self._scorer, self.kept, full, bars, self._depth, self._depth + self._room // 2)
-        _collect(self._scorer, self.kept, block.first, block.products, block.inverse, self._skip, self._places)
+
+
+def merged_rows(depth: int) -> int:
+    """The most entries of a ranking that `settled` gives."""
+    return depth + max(depth, _LEAST_ROOM) // 2
 
 
 def largest(kept: Kept, rankings: np.ndarray, depth: int) -> np.ndarray:

@@ -15,7 +15,7 @@ RANK, ALPHA, RATE, BATCH = 16, 32, 2e-4, 8
 def main(arm: str, model: Path, rows_file: Path, folder: Path, steps: int) -> None:
     """Train `steps` steps and write losses, seconds and system seconds of each to folder/result.json."""
     if arm == "siftune":
-        from siftune.runs.cpu import prepare_process
+        from siftune.finetune.process import prepare_process
 
         prepare_process()
     from transformers import TrainerCallback

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from siftune.finetune.model_sources import PackagedModel
-from siftune.runs.cpu import THREADS
+from siftune.finetune.process import THREADS
 
 ARMS = ("trl", "siftune")
 ROUNDS = int(os.environ.get("BENCHMARK_ROUNDS", "3"))

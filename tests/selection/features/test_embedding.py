@@ -124,6 +124,15 @@ def test_marker_that_makes_no_sense_is_not_believed(pool: Pool, tmp_path: Path, 
     assert again.calls == [512]
 
 
+def test_note_that_was_changed_is_not_believed(pool: Pool, tmp_path: Path) -> None:
+    embed(pool, Digests(), None, tmp_path)
+    marker = tmp_path / "shards" / "00001.json"
+    marker.write_text(marker.read_text().replace('"tokens": 80', '"tokens": 81'))
+    again = Digests()
+    assert embed(pool, again, None, tmp_path).tokens == 240
+    assert again.calls == [512]
+
+
 def test_array_of_another_shape_is_written_anew(pool: Pool, tmp_path: Path) -> None:
     np.save(tmp_path / "embeddings.npy", np.zeros((3, 4), dtype=np.float32))
     embed(pool, Digests(), None, tmp_path)

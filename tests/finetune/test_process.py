@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from siftune.runs import cpu
+from siftune.finetune import process
 
 PROBE = """
 import resource, sys
-from siftune.runs.cpu import keep_freed_memory
+from siftune.finetune.process import keep_freed_memory
 done = keep_freed_memory() if {keep} else False
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
@@ -35,35 +35,35 @@ def probe(keep: bool, **environment: str) -> tuple[bool, int, bool]:
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(cpu, "keep_freed_memory", lambda: True)
-    for name in cpu.THREADS:
+    monkeypatch.setattr(process, "keep_freed_memory", lambda: True)
+    for name in process.THREADS:
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.usefixtures("no_gpu")
 def test_waiting_threads_give_up_their_core() -> None:
-    cpu.prepare_process()
-    assert {name: os.environ[name] for name in cpu.THREADS} == {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+    process.prepare_process()
+    assert {name: os.environ[name] for name in process.THREADS} == {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
 
 @pytest.mark.usefixtures("no_gpu")
 def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    cpu.prepare_process()
+    process.prepare_process()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 @pytest.mark.usefixtures("no_gpu")
 def test_with_a_gpu_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "has_gpu", lambda: True)
-    cpu.prepare_process()
+    monkeypatch.setattr(process, "has_gpu", lambda: True)
+    process.prepare_process()
     assert "OMP_WAIT_POLICY" not in os.environ
 
 
 @pytest.mark.parametrize("hidden", ["", "-1"])
 def test_a_hidden_gpu_is_none(monkeypatch: pytest.MonkeyPatch, hidden: str) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-    assert not cpu.has_gpu()
+    assert not process.has_gpu()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
