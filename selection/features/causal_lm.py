@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from siftune.finetune.model_sources import Model, ModelRef
 from siftune.selection.features.batching import default_budget
 from siftune.selection.features.encoder import OpenEncoder, Pooling, Storage, Text
+from siftune.selection.features.instruction import check_instruction
 
 
 @dataclass(frozen=True, kw_only=True)
 class CausalLMEncoder:
-    """The last hidden layer of a causal language model, pooled over the row's tokens in the chat template."""
+    """A hidden layer of a causal language model, pooled over the row's tokens in the chat template."""
 
     name: str = field(metadata={"identity": False})
     """Shown in folder names and tables."""
@@ -22,19 +23,27 @@ class CausalLMEncoder:
     text: Text = "conversation"
     """conversation: every turn. prompt: the turns before the final answer, with the template's generation prompt.
     response: the final answer's text alone, without a template."""
+    hidden_layer: int = -1
+    """Which layer's hidden states, counted as in `output_hidden_states`: 0 the token embeddings, k the output of the
+    k-th block, -1 (the default, as RDS+) the last one after the final norm, -2 the block before it. The blocks above
+    it are not computed."""
+    instruction: str | None = None
+    """Put before the first turn's content (text=response: before the answer), e.g. "Instruct: ...\\nQuery: " for models
+    that were trained with one; on both sides of a comparison, pool rows and target queries alike. null: none."""
     max_length: int = 2048
     """Tokens beyond which a row is cut on the right (the paper's 2048); cut rows are counted."""
     storage: Storage = "float32"
     """Number format of the stored vectors; float16 halves the disk that they take (see docs/features.md)."""
     tokens_per_batch: int | None = field(default=None, metadata={"identity": False})
     """Positions of a batch, padding counted: does not change the result (beyond rounding), only speed and memory.
-    null: 512 on a CPU (measured with SmolLM2: more is no faster and takes more memory), 16384 on a GPU."""
+    null: 1024 on a CPU, 16384 on a GPU."""
 
     def __post_init__(self) -> None:
         for name in ("max_length", "tokens_per_batch"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"encoder.{name}={value} must be at least 1")
+        check_instruction(self.instruction)
 
     def inputs(self) -> dict[str, str]:
         """Nothing besides the base model."""
@@ -44,15 +53,20 @@ class CausalLMEncoder:
         """Load the model's backbone and tokenizer."""
         # Imported here, so that reading a config does not load torch.
         from siftune.finetune.model import load_backbone, load_tokenizer
+        from siftune.selection.features.cpu_attention import use_fast_attention
+        from siftune.selection.features.forward import end_at_layer
         from siftune.selection.features.hidden_states import HiddenStateEncoder
 
         assert reference is not None, "a causal LM encoder is opened with the reference of its model"
         backbone = load_backbone(reference)
+        end_at_layer(backbone, self.hidden_layer, "encoder.hidden_layer")
+        use_fast_attention(backbone)
         return HiddenStateEncoder(
             backbone,
             load_tokenizer(reference),
             pooling=self.pooling,
             text=self.text,
+            instruction=self.instruction or "",
             max_length=self.max_length,
             tokens_per_batch=self.tokens_per_batch or default_budget(backbone.device.type),
         )

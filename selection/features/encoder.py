@@ -50,7 +50,10 @@ class OpenEncoder(Protocol):
     one shard prepared in a second thread while it encodes the shard before.
     """
 
-    dimension: int
+    @property
+    def dimension(self) -> int:
+        """Numbers of a vector."""
+        ...
 
     def encode(self, rows: Sequence[Row], progress: Progress = lambda rows: None) -> EncodedBlock:
         """The rows' vectors, in their order; `progress` is told after each batch how many rows it had."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +14,18 @@ from siftune.selection.features.batching import padded_positions, plan_batches
 from siftune.selection.features.encoder import EncodedBlock, Pooling, Progress, Text
 from siftune.selection.features.forward import last_hidden_states, padded
 from siftune.selection.features.pooling import pool
-from siftune.selection.pool.rows import Row
+from siftune.selection.pool.rows import Message, Row
+
+
+@dataclass(frozen=True)
+class PreparedRows:
+    """Rows as tokens, and what goes through the model together."""
+
+    ids: Sequence[Sequence[int]]
+    """Of each row, cut to the maximum length."""
+    batches: Sequence[np.ndarray]
+    truncated: int
+    """Rows that were cut."""
 
 
 class HiddenStateEncoder:
@@ -26,6 +38,7 @@ class HiddenStateEncoder:
         *,
         pooling: Pooling,
         text: Text,
+        instruction: str,
         max_length: int,
         tokens_per_batch: int,
     ) -> None:
@@ -34,21 +47,30 @@ class HiddenStateEncoder:
         self._tokenizer = tokenizer
         self._pooling: Pooling = pooling
         self._text: Text = text
+        self._instruction = instruction
         self._max_length = max_length
         self._tokens_per_batch = tokens_per_batch
 
     def encode(self, rows: Sequence[Row], progress: Progress = lambda rows: None) -> EncodedBlock:
         """(n, d) vectors; rows are sorted by length and computed in batches of at most tokens_per_batch positions."""
+        return self.encode_prepared(self.prepare(rows), progress)
+
+    def prepare(self, rows: Sequence[Row]) -> PreparedRows:
+        """The rows' tokens and batches, made without the model."""
         full = [self.token_ids(row) for row in rows]
         ids = [tokens[: self._max_length] for tokens in full]
-        lengths = [len(tokens) for tokens in ids]
-        vectors = np.empty((len(rows), self.dimension), dtype=np.float32)
-        batches = plan_batches(lengths, self._tokens_per_batch)
-        for batch in batches:
+        batches = plan_batches([len(tokens) for tokens in ids], self._tokens_per_batch)
+        return PreparedRows(ids, batches, truncated=sum(len(tokens) > self._max_length for tokens in full))
+
+    def encode_prepared(self, prepared: PreparedRows, progress: Progress = lambda rows: None) -> EncodedBlock:
+        """The vectors of what `prepare` made."""
+        ids = prepared.ids
+        vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
+        for batch in prepared.batches:
             vectors[batch] = self._pooled([ids[i] for i in batch])
             progress(len(batch))
-        truncated = sum(len(tokens) > self._max_length for tokens in full)
-        return EncodedBlock(vectors, truncated, sum(lengths), padded_positions(lengths, batches))
+        lengths = [len(tokens) for tokens in ids]
+        return EncodedBlock(vectors, prepared.truncated, sum(lengths), padded_positions(lengths, prepared.batches))
 
     def token_ids(self, row: Row) -> list[int]:
         """The row's tokens, not yet cut; ValueError for a row without any."""
@@ -59,10 +81,20 @@ class HiddenStateEncoder:
 
     def _text_of(self, row: Row) -> str:
         if self._text == "conversation":
-            return render_text(self._tokenizer, row.messages)
+            return render_text(self._tokenizer, self._instructed(row.messages))
         if self._text == "prompt":
-            return render_prompt(self._tokenizer, row.prompt_messages())
-        return row.response()
+            before = row.prompt_messages()
+            if not before:
+                raise ValueError(f"row {row.id} ({row.source}) has no turn before its answer: encoder.text=prompt")
+            return render_prompt(self._tokenizer, self._instructed(before))
+        return self._instruction + row.response()
+
+    def _instructed(self, messages: Sequence[Message]) -> list[Message]:
+        """The turns with the instruction in front of what the first of them says, inside the template."""
+        if not self._instruction:
+            return list(messages)
+        told = [message | {"content": self._instruction + message["content"]} for message in messages[:1]]
+        return [*told, *messages[1:]]
 
     @torch.inference_mode()
     def _pooled(self, ids: Sequence[Sequence[int]]) -> np.ndarray:

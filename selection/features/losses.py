@@ -41,7 +41,7 @@ class LossScorer:
     """Tokens beyond which a row is cut on the right; cut rows are counted."""
     tokens_per_batch: int | None = field(default=None, metadata={"identity": False})
     """Positions of a batch, padding counted: does not change the result (beyond rounding), only speed and memory.
-    null: 512 on a CPU, 16384 on a GPU."""
+    null: 1024 on a CPU, 16384 on a GPU."""
 
     def __post_init__(self) -> None:
         for name, least in (("max_length", 2), ("tokens_per_batch", 1)):
@@ -75,6 +75,7 @@ class LossScorer:
         """Load the model and its tokenizer."""
         # Imported here, so that reading a config does not load torch.
         from siftune.finetune.model import load_causal_lm, load_tokenizer
+        from siftune.selection.features.cpu_attention import use_fast_attention
         from siftune.selection.features.token_losses import OpenLossScorer
 
         assert reference is not None, "a loss scorer is opened with the reference of its model"
@@ -85,6 +86,7 @@ class LossScorer:
                 f"scorer.max_length={self.max_length} exceeds the {positions} positions of {self.model.name}: "
                 f"set it to at most {positions}"
             )
+        use_fast_attention(model)
         return OpenLossScorer(
             model,
             load_tokenizer(reference),

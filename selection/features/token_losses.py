@@ -50,6 +50,16 @@ class Passage:
     """Name of a mean -> (s,) bool, the scored tokens it is taken over; none is empty."""
 
 
+@dataclass(frozen=True)
+class PreparedRows:
+    """Rows as tokens, and what goes through the model together."""
+
+    tokenized: Sequence[Tokenized]
+    passages: Sequence[Passage]
+    batches: Sequence[np.ndarray]
+    """Of passages."""
+
+
 class OpenLossScorer:
     """A loaded language model and its tokenizer."""
 
@@ -75,14 +85,22 @@ class OpenLossScorer:
 
     def score(self, rows: Sequence[Row], progress: Progress = lambda rows: None) -> ScoredBlock:
         """Scores of the rows; both passes of all rows are sorted by length and batched together."""
+        return self.score_prepared(self.prepare(rows), progress)
+
+    def prepare(self, rows: Sequence[Row]) -> PreparedRows:
+        """The rows' tokens, passages and batches, made without the model."""
         tokenized = [tokenize_row(self._tokenizer, row, self._max_length) for row in rows]
         passages = [passage for row, tokens in enumerate(tokenized) for passage in self._passages(row, tokens)]
-        lengths = [len(passage.ids) for passage in passages]
-        batches = plan_batches(lengths, self._tokens_per_batch)
-        means = {name: np.full(len(rows), np.nan) for name in ("given", "text", "alone")}
-        waiting = np.bincount([passage.row for passage in passages], minlength=len(rows))
+        batches = plan_batches([len(passage.ids) for passage in passages], self._tokens_per_batch)
+        return PreparedRows(tokenized, passages, batches)
+
+    def score_prepared(self, prepared: PreparedRows, progress: Progress = lambda rows: None) -> ScoredBlock:
+        """The scores of what `prepare` made."""
+        tokenized, passages = prepared.tokenized, prepared.passages
+        means = {name: np.full(len(tokenized), np.nan) for name in ("given", "text", "alone")}
+        waiting = np.bincount([passage.row for passage in passages], minlength=len(tokenized))
         done = int((waiting == 0).sum())
-        for batch in batches:
+        for batch in prepared.batches:
             members = [passages[i] for i in batch]
             for passage, losses in zip(members, self._losses(members), strict=True):
                 for name, part in passage.parts.items():
@@ -95,12 +113,13 @@ class OpenLossScorer:
             progress(done)
         values = self._values(means)
         missing = np.flatnonzero(np.isnan(values).any(axis=1)).tolist()
+        lengths = [len(passage.ids) for passage in passages]
         return ScoredBlock(
             values=values,
             reasons={row: self._reason(tokenized[row]) for row in missing},
             truncated=sum(tokens.truncated for tokens in tokenized),
             tokens=sum(lengths),
-            positions=padded_positions(lengths, batches),
+            positions=padded_positions(lengths, prepared.batches),
         )
 
     def _passages(self, row: int, tokens: Tokenized) -> list[Passage]:

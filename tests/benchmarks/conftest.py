@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import gzip
 import json
 import os
 import threading
@@ -17,6 +18,8 @@ import numpy as np
 import psutil
 import pytest
 import torch
+
+from siftune.selection.pool.rows import Row
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,69 @@ def bandwidth() -> float:
     return 4 * 2**27 / min(seconds)
 
 
+@dataclass(frozen=True)
+class Rate:
+    """How fast products ran."""
+
+    wall: float
+    """FLOP a second."""
+    cpu: float
+    """FLOP a second of all threads' time: less disturbed by other work on the machine."""
+
+
+def gemm_rate(dtype: torch.dtype, rows: int, columns: int, dimension: int, seconds: float = 1.0) -> Rate:
+    """Of the bare product (rows, dimension) x (dimension, columns) by torch's threads."""
+    left, right = torch.randn(rows, dimension).to(dtype), torch.randn(columns, dimension).to(dtype)
+    torch.nn.functional.linear(left, right)
+    count, start, cpu = 0, time.perf_counter(), time.process_time()
+    while time.perf_counter() - start < seconds:
+        torch.nn.functional.linear(left, right)
+        count += 1
+    flops = 2.0 * count * rows * columns * dimension
+    return Rate(flops / (time.perf_counter() - start), flops / (time.process_time() - cpu))
+
+
+@dataclass(frozen=True)
+class Useful:
+    """What a benchmark prints of a model's speed: FLOPs that the rows need, and the share of what the machine gives."""
+
+    measured: Measured
+    flops: float
+    """Of the products with weights, at the rows' own tokens: neither padding nor attention's products are counted."""
+    rate: Rate
+    """Of the bare product in the same process, the mean of just before and just after."""
+
+    def figures(self, rows: int, tokens: int, positions: int) -> dict[str, float]:
+        """For `bench.row`."""
+        seconds, cpu = self.measured.seconds, self.measured.cpu_seconds
+        return {
+            "rows_per_second": rows / seconds,
+            "rows_per_cpu_second": rows / cpu,
+            "tokens_per_second": tokens / seconds,
+            "useful_gflops": self.flops / 1e9,
+            "padding_percent": 100 * (1 - tokens / positions),
+            "mfu_percent_by_cpu_seconds": 100 * self.flops / cpu / self.rate.cpu,
+            "mfu_percent_by_the_clock": 100 * self.flops / seconds / self.rate.wall,
+            "gemm_gflops_per_cpu_second": self.rate.cpu / 1e9,
+        }
+
+
+def useful(work: Callable[[], Any], flops: float, product: Callable[[], Rate]) -> Useful:
+    """Measure a model's run between two measurements of the bare product."""
+    before = product()
+    measured = measure(work)
+    after = product()
+    return Useful(measured, flops, Rate((before.wall + after.wall) / 2, (before.cpu + after.cpu) / 2))
+
+
+def real_rows(shared: Path, count: int) -> list[Row]:
+    """Rows of the real pool drawn at random, so that their lengths are distributed as the pool's."""
+    with gzip.open(shared / "pools" / "instructions_real.jsonl.gz", "rt", encoding="utf-8") as file:
+        lines = file.readlines()
+    drawn = [json.loads(lines[i]) for i in np.random.default_rng(0).choice(len(lines), count, replace=False)]
+    return [Row(id=str(i), source=record["source"], messages=record["messages"]) for i, record in enumerate(drawn)]
+
+
 class Table:
     """Prints a line for every size and, where SIFTUNE_BENCHMARKS names a file, appends it there as JSON."""
 
@@ -141,6 +207,9 @@ class Bench:
     gemm_seconds = staticmethod(gemm_seconds)
     bandwidth = staticmethod(bandwidth)
     row = Table().row
+    gemm_rate = staticmethod(gemm_rate)
+    useful = staticmethod(useful)
+    real_rows = staticmethod(real_rows)
 
     @staticmethod
     def vectors(count: int, dimension: int, seed: int = 0, clusters: int | None = None) -> np.ndarray:

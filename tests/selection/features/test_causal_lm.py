@@ -141,6 +141,51 @@ def test_progress_adds_up_to_the_rows(folder: Path) -> None:
     assert len(told) > 3
 
 
+def test_prepared_rows_give_what_encode_gives_and_need_no_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder: Any = opened(folder, max_length=60)
+    rows = rows_of_very_different_lengths()
+    expected = encoder.encode(rows)
+    backbone = encoder._backbone
+    monkeypatch.setattr(encoder, "_backbone", None)
+    prepared = encoder.prepare(rows)
+    monkeypatch.setattr(encoder, "_backbone", backbone)
+    found = encoder.encode_prepared(prepared)
+    np.testing.assert_array_equal(found.vectors, expected.vectors)
+    counts = [(block.truncated, block.tokens, block.positions) for block in (found, expected)]
+    assert counts[0] == counts[1]
+    assert counts[0][0] > 0
+
+
+def test_hidden_layer_is_that_of_output_hidden_states(folder: Path) -> None:
+    reference = ModelRef(str(folder), dtype="float32")
+    model, tokenizer = load_causal_lm(reference), load_tokenizer(reference)
+    one = row("first", "answer")
+    ids = torch.tensor([encode_text(tokenizer, render_text(tokenizer, one.messages))["input_ids"]])
+    with torch.inference_mode():
+        layers = model(ids, output_hidden_states=True).hidden_states
+    for layer in (0, 1, -2, -1):
+        vector = opened(folder, pooling="last_token", hidden_layer=layer).encode([one]).vectors[0]
+        np.testing.assert_allclose(vector, layers[layer][0, -1].numpy(), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"encoder\.hidden_layer=9 is not one of the model's layers"):
+        opened(folder, hidden_layer=9)
+
+
+@pytest.mark.parametrize("text", ["conversation", "prompt", "response"])
+def test_instruction_stands_before_what_the_first_turn_says(folder: Path, text: Any) -> None:
+    told, plain = (opened(folder, text=text, instruction=given) for given in ("Instruct: sort\nQuery: ", None))
+    one = row("first", "answer")
+    marked = row("Instruct: sort\nQuery: first", "answer" if text != "response" else "Instruct: sort\nQuery: answer")
+    assert told.token_ids(one) == plain.token_ids(marked) != plain.token_ids(one)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(told.encode([one]).vectors, plain.encode([marked]).vectors)
+    assert one.messages[0]["content"] == "first"
+
+
+def test_row_without_a_prompt_is_named(folder: Path) -> None:
+    opening = Row(id="x", source="made", messages=[{"role": "assistant", "content": "hello"}])
+    with pytest.raises(ValueError, match=r"row x \(made\) has no turn before its answer: encoder\.text=prompt"):
+        opened(folder, text="prompt").encode([opening])
+
+
 def test_config_is_an_encoder_whose_batches_are_no_part_of_its_identity() -> None:
     configs = [CausalLMEncoder(name=f"e{n}", model=RandomModel(), tokens_per_batch=n) for n in (64, 128)]
     assert isinstance(configs[0], Encoder)
@@ -148,5 +193,8 @@ def test_config_is_an_encoder_whose_batches_are_no_part_of_its_identity() -> Non
     assert first == second
     other = CausalLMEncoder(name="e", model=RandomModel(), pooling="mean")
     assert fingerprint(version=1, config=other, inputs={}) != first
+    CausalLMEncoder(name="e", model=RandomModel(), instruction="Instruct: sort\nQuery: ")
+    with pytest.raises(ValueError, match=r"encoder\.instruction=.* a line break is meant"):
+        CausalLMEncoder(name="e", model=RandomModel(), instruction="Instruct: sort\\nQuery: ")
     with pytest.raises(ValueError, match=r"encoder\.max_length=0"):
         CausalLMEncoder(name="e", model=RandomModel(), max_length=0)

