@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, OfflineModeIsEnabled
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from siftune.finetune.model_sources import DType, ModelRef
 from siftune.finetune.templates import template_text
@@ -22,16 +30,17 @@ class ModelLoadError(ValueError):
     """A model or tokenizer cannot be loaded; the message says what to do."""
 
 
-def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
-    """The tokenizer, with a chat template and a padding token (the end-of-sequence token is left as it is)."""
+def load_tokenizer(ref: ModelRef, *, chats: bool = True) -> PreTrainedTokenizerBase:
+    """The tokenizer, with a padding token (the end-of-sequence token is left as it is), and with a chat template unless
+    it is for plain text (`chats` is False)."""
     with explained(ref.path):
         tokenizer = AutoTokenizer.from_pretrained(ref.path, revision=ref.revision)
     if ref.chat_template is not None:
         tokenizer.chat_template = template_text(ref.chat_template)
-    if not tokenizer.chat_template:
+    if chats and not tokenizer.chat_template:
         raise ModelLoadError(
             f"the tokenizer of {ref.path} has no chat template: choose one that siftune ships, "
-            "e.g. model.chat_template=tulu (or chatml, llama3, mistral), or the path of a .jinja file"
+            "e.g. model.chat_template=tulu (or chatml, llama3, mistral, vicuna), or the path of a .jinja file"
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = _pad_token(tokenizer)
@@ -54,6 +63,21 @@ def load_backbone(ref: ModelRef) -> PreTrainedModel:
     if ref.adapter is not None:
         raise ModelLoadError(f"{ref.path} with the adapter {ref.adapter}: merge the adapter to encode with it")
     return _load_model(AutoModel, ref, resolve_dtype(ref.dtype)).to(resolve_device()).eval()
+
+
+def load_classifier(ref: ModelRef) -> PreTrainedModel:
+    """The sequence classifier (a reward model, for example) in evaluation mode; ModelLoadError where its weights lack
+    the classifier's own."""
+    with explained(ref.path):
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            ref.path, revision=ref.revision, dtype=resolve_dtype(ref.dtype), output_loading_info=True
+        )
+    if found["missing_keys"]:
+        raise ModelLoadError(
+            f"{ref.path} is no sequence classifier: its weights lack {', '.join(sorted(found['missing_keys'])[:3])}, "
+            "which would be random"
+        )
+    return model.to(resolve_device()).eval()
 
 
 def resolve_device() -> torch.device:
@@ -105,6 +129,9 @@ def _remedy(path: str, error: BaseException) -> str:
             f"its authors ask for their licence to be accepted. Accept it on the model's page on the hub ({path}), "
             "then log in with `hf auth login` or set HF_TOKEN; or give a local copy: model.path=/folder/of/the/model"
         )
+    if find_spec("sentencepiece") is None and any("`tiktoken` is required" in str(cause) for cause in causes):
+        # What transformers says after it failed to read a tokenizer.model with a library that is not there.
+        return "its tokenizer is a SentencePiece file (tokenizer.model), which needs `pip install sentencepiece`"
     if os.path.isdir(path):
         return f"{error} (a model folder holds config.json, *.safetensors and tokenizer.json)"
     offline = "offline (HF_HUB_OFFLINE is set or the hub cannot be reached) and it is not in the local cache. "

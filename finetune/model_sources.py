@@ -44,7 +44,7 @@ class _Source(ABC):
     name: str = field(metadata={"identity": False})
     """Shown in tables and folder names."""
     chat_template: str | None = field(default=None, metadata={"identity": False})
-    """A shipped template (tulu, chatml, llama3, mistral) or the path of a .jinja file; null: the tokenizer's own."""
+    """A shipped template (tulu, chatml, llama3, mistral, vicuna) or the path of a .jinja file; null: its own."""
     max_length: int = 2048
     """Tokens of a conversation beyond which training cuts it."""
     dtype: DType = "auto"
@@ -115,7 +115,7 @@ class PackagedModel(_Source):
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        gguf = self._gguf()
+        gguf = self.gguf()
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
         # The weights are plain bfloat16 by now, but transformers calls them quantized and would not save or train them.
@@ -127,7 +127,8 @@ class PackagedModel(_Source):
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
-    def _gguf(self) -> Path:
+    def gguf(self) -> Path:
+        """Where the file is; ValueError without it."""
         spec = importlib.util.find_spec(self.package)
         if spec is None or spec.origin is None:
             project = self.package.replace("_", "-")
@@ -142,7 +143,7 @@ class PackagedModel(_Source):
         return path
 
     def _weights(self) -> dict[str, str]:
-        return {"model": file_digest(self._gguf())}
+        return {"model": file_digest(self.gguf())}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +162,7 @@ class RandomModel(_Source):
     seed: int = 0
     """Of the random weights."""
     chat_template: str | None = field(default="chatml", metadata={"identity": False})
-    """A shipped template (tulu, chatml, llama3, mistral) or the path of a .jinja file."""
+    """A shipped template (tulu, chatml, llama3, mistral, vicuna) or the path of a .jinja file."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

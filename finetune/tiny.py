@@ -23,7 +23,19 @@ WORDS = (
 def save_tiny(folder: Path, *, hidden_size: int, num_layers: int, num_heads: int, vocab_size: int, seed: int) -> None:
     """Write the model (float32) and its tokenizer to `folder` in HuggingFace's layout."""
     tokenizer = byte_tokenizer(vocab_size)
-    config = LlamaConfig(
+    config = tiny_config(tokenizer, hidden_size=hidden_size, num_layers=num_layers, num_heads=num_heads)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def tiny_config(
+    tokenizer: PreTrainedTokenizerFast, *, hidden_size: int, num_layers: int, num_heads: int
+) -> LlamaConfig:
+    """The sizes of the model."""
+    return LlamaConfig(
         hidden_size=hidden_size,
         intermediate_size=4 * hidden_size,
         num_hidden_layers=num_layers,
@@ -36,11 +48,6 @@ def save_tiny(folder: Path, *, hidden_size: int, num_layers: int, num_heads: int
         pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=True,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def byte_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:

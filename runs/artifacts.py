@@ -16,9 +16,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from siftune.runs import provenance
+from siftune.runs.cost import Cost
 from siftune.runs.distributed import is_main_process
 from siftune.runs.fingerprint import fingerprint, plain
 from siftune.selection.files import write_whole
@@ -46,6 +48,16 @@ class Artifact:
         """What the stage said of its own result."""
         summary: Mapping[str, Any] = self.record["summary"]
         return summary
+
+    @property
+    def content(self) -> Path:
+        """Its folder, to be read from now."""
+        return self.folder
+
+    def array(self, name: str) -> np.ndarray:
+        """An array of its folder, memory-mapped."""
+        mapped: np.ndarray = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        return mapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +91,8 @@ class Stage(Key):
     """Called with the artifact's folder, perhaps with the remains of a killed attempt in it; returns the summary."""
     intact: Callable[[Path], bool] = lambda folder: True
     """Whether a finished artifact's files still are what they were, where the stage can tell."""
+    cost: Callable[[], Cost] = Cost
+    """An estimate of what `build` takes, made without doing it: a plan asks for it where there is no artifact."""
 
 
 class Store:

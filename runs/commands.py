@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,23 @@ from rich.console import Console
 
 from siftune.finetune.model_sources import Model
 from siftune.runs.build import build
-from siftune.runs.config import SignalsConfig, experiment_config, select_config
+from siftune.runs.config import (
+    PlanFormat,
+    PlanRunConfig,
+    PlanSelectConfig,
+    SignalsConfig,
+    experiment_config,
+    select_config,
+)
+from siftune.runs.console import StageConsole
 from siftune.runs.distributed import is_main_process
 from siftune.runs.methods import MethodsConfig, print_methods
 from siftune.runs.needs import needs_of
+from siftune.runs.plan import Plan
+from siftune.runs.plan_export import to_json, to_markdown
+from siftune.runs.plan_table import print_compact, print_table
 from siftune.selection.features.encoder import Encoder
+from siftune.selection.features.tagger import Tagger
 
 
 def check_run(node: Mapping[str, Any]) -> None:
@@ -39,7 +54,7 @@ def run(node: Mapping[str, Any]) -> Path:
 
     config = experiment_config(node)
     _quiet_libraries()
-    folder = run_experiment(config, Workspace(config.store))
+    folder = run_experiment(config, Workspace(config.store, runtime=config.runtime))
     if is_main_process() and not _in_sweep():
         compare_runs([folder], None)
     return folder
@@ -50,26 +65,102 @@ def check_select(node: Mapping[str, Any]) -> None:
     config = select_config(node)
     _check_sources(config)
     _check_output(config.output)
+    if config.decontaminate is not None and config.evaluate is not None:
+        from siftune.evaluate.harness import validate_suite
+
+        validate_suite(config.evaluate)
 
 
 def select(node: Mapping[str, Any]) -> Path:
     """Pick a subset; returns its folder."""
     from siftune.runs.picking import select as pick
+    from siftune.runs.pool_steps import reports
     from siftune.runs.workspace import Workspace
 
     config = select_config(node)
     _quiet_libraries()
-    workspace = Workspace(config.store)
+    workspace = Workspace(config.store, runtime=config.runtime)
     subset = pick(config, workspace)
     folder = subset.artifact.folder
-    if config.output is not None:
+    if config.output is not None and is_main_process():
         folder = config.output
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("subset.jsonl", "README.md", "label_graph.safetensors", "label_graph.png"):
             if (subset.artifact.folder / name).is_file():
                 shutil.copyfile(subset.artifact.folder / name, folder / name)
+        for name, report in reports(subset.pool).items():
+            shutil.copyfile(report, folder / name)
     workspace.console.say(f"{len(subset.indices):,} rows, and their card: [bold]{folder}")
     return folder
+
+
+def check_plan(node: Mapping[str, Any]) -> None:
+    """Refuse what `siftune run` would refuse."""
+    build(PlanRunConfig, node)
+    check_run(_planned(node))
+
+
+def check_plan_select(node: Mapping[str, Any]) -> None:
+    """Refuse what `siftune select` would refuse."""
+    build(PlanSelectConfig, node)
+    check_select(_planned(node))
+
+
+def plan(nodes: Sequence[Mapping[str, Any]]) -> None:
+    """Print what `siftune run` would do in these cells; ResourceError where the disk or the memory will not do."""
+    _print_plan([experiment_config(_planned(node)) for node in nodes], nodes[0]["format"])
+
+
+def plan_select(nodes: Sequence[Mapping[str, Any]]) -> None:
+    """Print what `siftune select` would do in these cells; likewise."""
+    _print_plan([select_config(_planned(node)) for node in nodes], nodes[0]["format"])
+
+
+def before_run(nodes: Sequence[Mapping[str, Any]]) -> None:
+    """Say in short what is to be done in these cells, and refuse what the disk or the memory does not hold."""
+    _say_plan([experiment_config(node) for node in nodes])
+
+
+def before_select(nodes: Sequence[Mapping[str, Any]]) -> None:
+    """The same of selections."""
+    _say_plan([select_config(node) for node in nodes])
+
+
+def _planned(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of the command that is planned."""
+    return {key: value for key, value in node.items() if key != "format"}
+
+
+def _say_plan(configs: Sequence[SignalsConfig]) -> None:
+    if not is_main_process():
+        return
+    for plan in _plans([config for config in configs if config.check_resources]):
+        print_compact(plan, StageConsole().console)
+        plan.check()
+        plan.check_endpoints()
+
+
+def _print_plan(configs: Sequence[SignalsConfig], form: PlanFormat) -> None:
+    plans = list(_plans(configs))
+    for made in plans:
+        if form == "table":
+            print_table(made, Console())
+        else:
+            print(to_markdown(made) if form == "markdown" else json.dumps(to_json(made), indent=1))
+    for made in plans:
+        made.check()
+
+
+def _plans(configs: Sequence[SignalsConfig]) -> Iterator[Plan]:
+    """One a store."""
+    for store in dict.fromkeys(config.store for config in configs):
+        # What is printed is for programs too: libraries that talk do it elsewhere.
+        with redirect_stdout(sys.stderr):
+            from siftune.runs.plan_steps import make_plan
+
+            _quiet_libraries()
+            made = make_plan([config for config in configs if config.store == store])
+        yield made
 
 
 def check_report(node: Mapping[str, Any]) -> None:
@@ -115,17 +206,24 @@ def _check_sources(config: SignalsConfig) -> None:
     """Files that are not there: said now."""
     if config.selection is None:
         return
+    config.runtime.check()
     config.arrays.require_files()
     config.pool.inputs()
     needs = needs_of(config.selection, config.budget, config.arrays, config.reference is not None)
     given = {name.split(".")[1] for name in config.arrays.files()}
-    if "queries" in needs - given:
+    if (needs - given) & {"queries", "query_gradients"}:
         for source in config.target.tasks.values():
             source.inputs()
     if "embeddings" in needs - given:
         _check_encoder(config.encoder)
-    if "tag_embeddings" in needs - given:
+    tagger = config.tagger if "tags" in needs - given else None
+    if tagger is not None:
+        _check_tagger(tagger)
+    if "tag_embeddings" in needs - given or (tagger is not None and tagger.normalise and tagger.normalise.eps):
         _check_encoder(config.tag_encoder)
+    for name, signal in (("gradients", config.gradients), ("trajectories", config.trajectories)):
+        if name in needs - given and signal is not None:
+            _check_model(signal.model)
     if "num_tokens" in needs - given:
         _check_model(config.model)
 
@@ -134,6 +232,12 @@ def _check_encoder(encoder: Encoder) -> None:
     encoder.inputs()
     if encoder.model is not None:
         _check_model(encoder.model)
+
+
+def _check_tagger(tagger: Tagger) -> None:
+    tagger.inputs()
+    if tagger.model is not None:
+        _check_model(tagger.model)
 
 
 def _check_model(model: Model) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from siftune.evaluate.contamination import Decontaminate
 from siftune.evaluate.suite import Suite
 from siftune.finetune.config import FinetuneConfig
 from siftune.finetune.model_sources import Model
@@ -15,10 +16,17 @@ from siftune.runs.naming import label_of
 from siftune.runs.tracking_config import TrackingConfig
 from siftune.selection.features.arrays import ArraysConfig
 from siftune.selection.features.encoder import Encoder
+from siftune.selection.features.gradients import LessGradients
+from siftune.selection.features.runtime import LocalRuntime, Runtime
 from siftune.selection.features.scorer import Scorer
+from siftune.selection.features.tagger import Tagger
+from siftune.selection.features.trajectories import S2LTrajectories
 from siftune.selection.interface import Budget, Selector
+from siftune.selection.pool.near_duplicates import NearDuplicates
 from siftune.selection.pool.source import PoolSource
 from siftune.selection.pool.target import TargetConfig
+
+PlanFormat = Literal["table", "markdown", "json"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +35,13 @@ class SignalsConfig:
 
     pool: PoolSource
     """Where the rows come from (group `pool`)."""
+    evaluate: Suite | None = None
+    """The tasks that `decontaminate` keeps out of the pool, and that `siftune run` measures the model on (group
+    `evaluate`)."""
+    decontaminate: Decontaminate | None = None
+    """How rows that hold test documents of `evaluate` are found, to be removed (group `decontaminate`); None: not."""
+    near_duplicates: NearDuplicates | None = None
+    """How near-duplicates of rows are found, to be removed (group `near_duplicates`); None: not."""
     target: TargetConfig = field(default_factory=TargetConfig)
     """The target tasks' query rows (group `target`); only targeted methods need them."""
     model: Model
@@ -34,9 +49,17 @@ class SignalsConfig:
     encoder: Encoder
     """What turns rows into embeddings (group `encoder`)."""
     tag_encoder: Encoder
-    """What turns tags into embeddings (option of the group `encoder`); only MIG needs it."""
+    """What turns tags into embeddings (option of the group `encoder`): for MIG, and to merge near-synonyms."""
+    tagger: Tagger | None = None
+    """What tags the rows of a pool that has no tags (group `tagger`); None: nothing does."""
     scorers: Mapping[str, Scorer] = field(default_factory=dict)
     """What computes the scores that the pool does not have (options of the group `scorer`)."""
+    gradients: LessGradients | None = None
+    """What computes the gradients that LESS compares (group `gradients`)."""
+    trajectories: S2LTrajectories | None = None
+    """What computes the loss trajectories that S2L clusters (group `trajectories`)."""
+    runtime: Runtime = field(default_factory=LocalRuntime, metadata={"identity": False})
+    """Who computes the features (group `runtime`): this process, a Ray cluster, or the processes of a launch."""
     arrays: ArraysConfig = field(default_factory=ArraysConfig, metadata={"identity": False})
     """Files of precomputed signals, which are then neither computed nor read from the pool."""
     reference: PoolSource | None = None
@@ -51,6 +74,9 @@ class SignalsConfig:
     """How much to pick (group `budget`)."""
     seed: int = 0
     """Seed of the picks, the training and the evaluation."""
+    check_resources: bool = field(default=True, metadata={"identity": False})
+    """Before computing, print what is to be done and what it takes, and refuse what the disk or the memory does not
+    hold (`siftune plan` shows it in full)."""
     store: Path = field(default=Path("siftune-store"), metadata={"identity": False})
     """Folder of the artifacts; share it between runs, so that each feature is computed once."""
     label: str | None = field(default=None, metadata={"identity": False})
@@ -59,10 +85,16 @@ class SignalsConfig:
     def __post_init__(self) -> None:
         requires: frozenset[str] = frozenset() if self.selection is None else self.selection.requires
         self._check_files(requires)
-        if "queries" in requires and not self.target.tasks and not self.arrays.queries:
+        given = self.arrays.queries or self.arrays.query_gradients
+        if requires & {"queries", "query_gradients"} and not self.target.tasks and not given:
             raise ValueError(
                 f"selection={self.name} picks the rows nearest to a target task, and target has none: add "
                 "target=queries target.tasks.target.path=FILE (or your own conf/target/*.yaml)"
+            )
+        if self.decontaminate is not None and self.evaluate is None:
+            raise ValueError(
+                "decontaminate removes rows that hold test documents of evaluate, and evaluate is none: name a suite, "
+                "e.g. evaluate=local_benchmarks evaluate.folder=FOLDER, or decontaminate=none"
             )
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} must not be negative")
@@ -75,6 +107,11 @@ class SignalsConfig:
             raise ValueError(
                 f"arrays.{there} is given and arrays.{missing} is not: selection={self.name} compares them, so both "
                 "must come from one encoder"
+            )
+        if "query_gradients" in requires and bool(self.arrays.gradients) != bool(self.arrays.query_gradients):
+            raise ValueError(
+                "arrays.gradients and arrays.query_gradients are given together or not at all: selection="
+                f"{self.name} compares them, so both must come from the same checkpoints and projection"
             )
         if self.reference is not None and given["embeddings"]:
             raise ValueError(
@@ -127,6 +164,22 @@ class ExperimentConfig(SignalsConfig):
     def group_name(self) -> str:
         """The group, given or derived."""
         return self.group or f"{self.pool.name}-{self.model.name}-{self.budget.amount:g}-{self.budget.unit}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRunConfig(ExperimentConfig):
+    """What `siftune plan run` needs."""
+
+    format: PlanFormat = field(default="table", metadata={"identity": False})
+    """A table for the terminal, Markdown, or JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSelectConfig(SelectConfig):
+    """What `siftune plan select` needs."""
+
+    format: PlanFormat = field(default="table", metadata={"identity": False})
+    """A table for the terminal, Markdown, or JSON."""
 
 
 def experiment_config(node: Mapping[str, Any]) -> ExperimentConfig:

@@ -9,16 +9,18 @@ from typing import Any
 
 from siftune.evaluate.harness import evaluate_suite
 from siftune.evaluate.results import SuiteResult
+from siftune.evaluate.tasks import LMEvalTask
 from siftune.finetune.model_sources import ModelRef
 from siftune.finetune.sft import finetune, trained_reference
 from siftune.runs.artifacts import RECORD, Artifact, Key, Stage, new_record, read_record, write_json
 from siftune.runs.config import ExperimentConfig
+from siftune.runs.cost import Cost
 from siftune.runs.distributed import is_main_process
 from siftune.runs.fingerprint import plain
 from siftune.runs.lineage import declare
 from siftune.runs.picking import Subset, select
 from siftune.runs.tracking import Tracker
-from siftune.runs.workspace import StoredModel, Workspace
+from siftune.runs.workspace import StoredModel, StoredPool, Workspace
 
 EVALUATION_SEED = 1234
 """lm-eval's own default. Not the experiment's seed: every model answers the same few-shot prompts, and the base model,
@@ -45,12 +47,17 @@ class Experiment:
             rows = list(subset.pool.pool.rows(subset.indices))
             return dataclasses.asdict(finetune(self.base.reference, rows, training, folder, config.seed, callbacks))
 
+        def cost() -> Cost:
+            rows, tokens = subset.expected(config.budget)
+            return self.workspace.estimates.checkpoint(subset.pool, rows, self.base, training, tokens)
+
         return Stage(
             kind="checkpoint",
             name=f"{config.model.name}-{config.name}",
             config={"finetune": training, "seed": config.seed},
             inputs={"model": self.base.fingerprint, "subset": subset.artifact.fingerprint},
             build=build,
+            cost=cost,
         )
 
     def evaluation_stage(self, checkpoint: Stage | None) -> Stage | None:
@@ -70,9 +77,19 @@ class Experiment:
                 on_task=lambda task: self.workspace.console.say(f"  evaluating {task}"),
             ).to_json()
 
+        def cost() -> Cost:
+            return self.workspace.estimates.evaluation(suite, self.evaluation_pools(), self.base)
+
         trained = {} if checkpoint is None else {"checkpoint": checkpoint.fingerprint}
         inputs = {"model": self.base.fingerprint, **trained, **suite.inputs()}
-        return Stage(kind="evaluation", name=f"{suite.name}-{config.name}", config=suite, inputs=inputs, build=build)
+        name = f"{suite.name}-{config.name}"
+        return Stage(kind="evaluation", name=name, config=suite, inputs=inputs, build=build, cost=cost)
+
+    def evaluation_pools(self) -> dict[str, StoredPool]:
+        """Task -> its rows, of the tasks on conversations."""
+        tasks = {} if self.config.evaluate is None else self.config.evaluate.tasks
+        data = {name: task.data for name, task in tasks.items() if not isinstance(task, LMEvalTask)}
+        return {name: self.workspace.pool(source) for name, source in data.items()}
 
     def run_key(self, checkpoint: Stage | None, evaluation: Stage | None) -> Key:
         """What makes two runs the same one; its folder holds the record."""
@@ -88,16 +105,21 @@ class Experiment:
         return trained_reference(self.base.reference, checkpoint.folder(self.workspace.store.root))
 
 
+def begin(config: ExperimentConfig, workspace: Workspace) -> Experiment:
+    """Pick the subset."""
+    subset = None if config.selection is None else select(config, workspace)
+    return Experiment(config, workspace, workspace.model(config.model), subset)
+
+
 def run(config: ExperimentConfig, workspace: Workspace) -> Path:
     """All stages of an experiment, as far as the store lacks them. Returns the folder of the run's record."""
     workspace.console.title(f"{config.name}, seed {config.seed}")
-    subset = None if config.selection is None else select(config, workspace)
-    experiment = Experiment(config, workspace, workspace.model(config.model), subset)
+    experiment = begin(config, workspace)
     checkpoint = experiment.checkpoint_stage()
     evaluation = experiment.evaluation_stage(checkpoint)
     key = experiment.run_key(checkpoint, evaluation)
     folder = key.folder(workspace.store.root)
-    if _is_recorded(folder, config):
+    if is_recorded(folder, config):
         workspace.console.say(f"[green]✔ run[/] {config.name}, seed {config.seed}: recorded already")
         return folder
     with _tracker(config, workspace, key) as tracker:
@@ -162,7 +184,8 @@ def _tracker(config: ExperimentConfig, workspace: Workspace, key: Key) -> Tracke
     return Tracker(config.tracking, key.fingerprint, name, config.group_name, plain(config), folder)
 
 
-def _is_recorded(folder: Path, config: ExperimentConfig) -> bool:
+def is_recorded(folder: Path, config: ExperimentConfig) -> bool:
+    """Whether the run was made before, under the same label and in the same group."""
     record = read_record(folder)
     if record is None:
         return False

@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ import numpy as np
 from siftune.runs.artifacts import Artifact, Stage
 from siftune.runs.config import SignalsConfig
 from siftune.runs.console import Bar
+from siftune.runs.cost import Cost
 from siftune.runs.fingerprint import plain
 from siftune.runs.needs import HasLabelGraph
+from siftune.runs.pending import PendingArtifact
+from siftune.runs.pool_steps import prepared_pool
 from siftune.runs.signals import Signals
 from siftune.runs.workspace import StoredPool, Workspace
 from siftune.selection.features.label_graph import draw_label_graph, save_label_graph
-from siftune.selection.interface import Features, Selection
+from siftune.selection.interface import Budget, Features, Selection
 from siftune.selection.kernels.progress import listening
 from siftune.selection.pool.subset import read_indices, write_subset
 from siftune.selection.pool.subset_card import SubsetCard
@@ -31,10 +35,32 @@ class Subset:
 
     artifact: Artifact
     pool: StoredPool
-    indices: np.ndarray
-    """(k,) int64 rows of the pool, in the order picked."""
-    target_share: float | None
-    """Share of the picks that are rows of a target task, as far as the pool's `match` column tells."""
+    targets: np.ndarray | None
+    """(n,) bool, the pool's rows of a target task, as far as its `match` column tells."""
+    candidates: np.ndarray | None
+    """(c,) int64 rows that could be picked; None: all."""
+
+    @cached_property
+    def indices(self) -> np.ndarray:
+        """(k,) int64 rows of the pool, in the order picked."""
+        return read_indices(self.artifact.folder)
+
+    def expected(self, budget: Budget) -> tuple[np.ndarray, float | None]:
+        """The picks, and None; before they are made, rows that stand for them, and the tokens that they will have.
+
+        The stand-ins are spread evenly over the rows that can be picked.
+        """
+        if not isinstance(self.artifact, PendingArtifact):
+            return self.indices, None
+        rows = np.arange(len(self.pool.pool)) if self.candidates is None else self.candidates
+        if budget.unit == "tokens":
+            return rows, budget.amount
+        return rows[np.linspace(0, len(rows) - 1, budget.count(len(rows))).round().astype(np.int64)], None
+
+    @property
+    def target_share(self) -> float | None:
+        """Share of the picks that are rows of a target task."""
+        return None if self.targets is None else float(self.targets[self.indices].mean())
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -44,24 +70,30 @@ class Subset:
 
 def select(config: SignalsConfig, workspace: Workspace) -> Subset:
     """Read the pool, compute the signals that the method requires, pick, and write the subset with its card."""
-    pool = workspace.pool(config.pool)
+    pool = prepared_pool(config, workspace)
     targets = _target_rows(config, pool)
     signals = Signals(workspace, config, pool)
-    features = signals.collect()
+    signals.collect()
 
     def build(folder: Path) -> Mapping[str, Any]:
         assert config.selection is not None
-        with _bars(workspace):
+        features = signals.features()
+        with _bars(workspace), workspace.runtime.spread():
             picks = config.selection.select(features, config.budget, np.random.default_rng(config.seed))
         _write_label_graph(folder, config, features, signals.tag_names)
         tokens = None if features.num_tokens is None else int(features.num_tokens[picks.indices].sum())
         return _write(folder, config, pool, _in_pool(picks, signals.candidates), tokens)
 
     identity = {"selection": config.selection, "budget": config.budget, "seed": config.seed}
-    stage = Stage(kind="subset", name=config.name, config=identity, inputs=signals.inputs, build=build)
-    artifact = workspace.ensure(stage)
-    indices = read_indices(artifact.folder)
-    return Subset(artifact, pool, indices, None if targets is None else float(targets[indices].mean()))
+    stage = Stage(
+        kind="subset",
+        name=config.name,
+        config=identity,
+        inputs=signals.inputs,
+        build=build,
+        cost=partial(Cost, rows=len(pool.pool)),
+    )
+    return Subset(workspace.ensure(stage), pool, targets, signals.candidates)
 
 
 @contextmanager

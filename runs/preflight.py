@@ -17,13 +17,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from siftune.runs.build import ConfigError, unknown
+from siftune.runs.launchers import GROUP, check_launcher, explain_missing
 
 CONFIG_MODULE = "siftune.conf"
 VERSION_BASE = "1.3"
 BASIC_SWEEPER = "BasicSweeper"
 
 _NOT_A_KEY = re.compile(r"Could not override '(?P<key>[^']+)'")
-_NOT_AN_OPTION = re.compile(r"Could not find '(?P<group>[^']+)/(?P<option>[^'/]+)'")
+_NOT_AN_OPTION = re.compile(r"Could not (find|load) '(?P<group>[^']+)/(?P<option>[^'/]+)'")
 
 
 def check_command(
@@ -32,16 +33,21 @@ def check_command(
     multirun: bool,
     config_dir: str | None,
     check: Callable[[Mapping[str, Any]], None],
-) -> None:
-    """Compose every cell that the command would run and call `check` on it; ConfigError for the first one refused."""
+) -> list[dict[str, Any]]:
+    """Compose every cell that the command would run and call `check` on it; ConfigError for the first one refused.
+
+    Returns the cells' configs; none for another sweeper than Hydra's own, which makes its cells as it goes.
+    """
     with initialize_config_module(config_module=CONFIG_MODULE, version_base=VERSION_BASE):
         base = compose_cell(config_name, overrides, config_dir)
         if not (multirun or base.hydra.mode == RunMode.MULTIRUN):
-            _check_cell(base, check)
-        elif str(base.hydra.sweeper._target_).endswith(BASIC_SWEEPER):
-            params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
-            for cell in _cells([*_parse(params), *_parse(overrides)]):
-                _check_cell(compose_cell(config_name, cell, config_dir), check)
+            return [_checked_cell(base, check)]
+        check_launcher(base)
+        if not str(base.hydra.sweeper._target_).endswith(BASIC_SWEEPER):
+            return []
+        params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
+        cells = _cells([*_parse(params), *_parse(overrides)])
+        return [_checked_cell(compose_cell(config_name, cell, config_dir), check) for cell in cells]
 
 
 def compose_cell(config_name: str, overrides: Sequence[str], config_dir: str | None) -> DictConfig:
@@ -69,9 +75,11 @@ def plain_node(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in node.items()}
 
 
-def _check_cell(config: DictConfig, check: Callable[[Mapping[str, Any]], None]) -> None:
+def _checked_cell(config: DictConfig, check: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
     HydraConfig.instance().set_config(config)
-    check(plain_node(config))
+    node = plain_node(config)
+    check(node)
+    return node
 
 
 def _cells(parsed: Sequence[Override]) -> list[list[str]]:
@@ -96,7 +104,8 @@ def _explain(error: Exception, config_name: str, overrides: Sequence[str]) -> st
     option = _NOT_AN_OPTION.search(message)
     if option:
         group, name = option["group"], option["option"]
-        return unknown(f"{group}={name}", name, group_options(group), f"option of the group {group}")
+        missing = explain_missing(name) if group == GROUP else None
+        return missing or unknown(f"{group}={name}", name, group_options(group), f"option of the group {group}")
     return message if error.__cause__ is None else f"{message}\n{error.__cause__}"
 
 

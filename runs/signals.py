@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from siftune.runs.artifacts import Artifact
 from siftune.runs.build import ConfigError
 from siftune.runs.config import SignalsConfig
 from siftune.runs.needs import needs_of, score_names_of
+from siftune.runs.pending import NotComputedError
 from siftune.runs.scores import Scores
+from siftune.runs.training_signals import TrainingSignals
 from siftune.runs.workspace import StoredPool, Workspace, array
 from siftune.selection.features.arrays import GivenArrays
 from siftune.selection.features.label_graph import load_label_graph
 from siftune.selection.features.restriction import read_candidates, restrict
+from siftune.selection.features.tagging import REASONS_FILE, read_tags
 from siftune.selection.files import sha256_of
 from siftune.selection.interface import BudgetError, Features
 from siftune.selection.pool.texts import PoolTexts
@@ -39,8 +43,9 @@ class Signals:
         self.candidates: np.ndarray | None = None
         """(c,) int64 ascending pool rows that the features are restricted to; None: all."""
         self.inputs: Inputs = {"pool": pool.fingerprint}
+        self._training = TrainingSignals(workspace, config, pool, self._given, self.inputs)
 
-    def collect(self) -> Features:
+    def collect(self) -> None:
         """Read or compute what the method needs, the cheap and the refusing first."""
         selector, config = self._config.selection, self._config
         assert selector is not None
@@ -55,8 +60,12 @@ class Signals:
             raise ConfigError(f"selection={config.name} reads {name}, for which siftune has no stage")
         for name, make in makers.items():
             if name in wanted:
-                self._fields[name] = make()
+                with self._workspace.looking(self.inputs, name):
+                    self._fields[name] = make()
         self.inputs |= self._given.digests
+
+    def features(self) -> Features:
+        """What was collected, of the candidates."""
         features = Features(**self._fields)
         return features if self.candidates is None else restrict(features, self.candidates)
 
@@ -66,8 +75,8 @@ class Signals:
             "tags": self._tags,
             "num_tokens": self._num_tokens,
             "gradients": self._gradients,
-            "query_gradients": self._query_gradients,
-            "trajectories": lambda: self._rows_of_file("trajectories"),
+            "query_gradients": self._training.query_gradients,
+            "trajectories": self._trajectories,
             "label_graph": self._label_graph,
             "tag_embeddings": self._tag_embeddings,
             "texts": lambda: PoolTexts(self._pool.pool),
@@ -89,26 +98,46 @@ class Signals:
     def _scores(self, scores: Scores) -> dict[str, np.ndarray]:
         assert self._config.selection is not None
         values = scores.collect(score_names_of(self._config.selection))
-        self.candidates = scores.with_values(values, self.candidates)
-        self._check_count()
+        with self._workspace.looking():
+            self.candidates = scores.with_values(values, self.candidates)
+            self._check_count()
         return values
 
     def _tags(self) -> Any:
-        found = self._given.tags("arrays.tags") if "arrays.tags" in self._given else self._pool.pool.tags()
-        if found is None:
-            raise ConfigError(
-                f"selection={self._config.name} reads tags, and no row of pool={self._config.pool.name} has any: "
-                "take an annotated pool, or give arrays.tags=FILE.parquet:COLUMN"
-            )
-        tags, self.tag_names = found
+        tags, self.tag_names = self._found_tags()
         without = int((np.diff(tags.indptr) == 0).sum())
         if without:
             self._workspace.console.say(f"  {without:,} of {tags.shape[0]:,} rows have no tag")
         return tags
 
+    def _found_tags(self) -> tuple[csr_array, list[str]]:
+        """Given as a file, of the pool's own rows, or by the tagger."""
+        tagger, console = self._config.tagger, self._workspace.console
+        given = "arrays.tags" in self._given
+        found = self._given.tags("arrays.tags") if given else self._pool.pool.tags()
+        if found is not None:
+            if tagger is not None:
+                where = "arrays.tags are given" if given else "the pool's rows have tags of their own"
+                console.say(f"  {where}: tagger={tagger.name} has nothing to do")
+            return found
+        if tagger is None:
+            raise ConfigError(
+                f"selection={self._config.name} reads tags, and no row of pool={self._config.pool.name} has any: add "
+                "tagger=keywords (no model) or tagger=instag (a language model), take an annotated pool, or give "
+                "arrays.tags=FILE.parquet:COLUMN"
+            )
+        artifact = self._workspace.tags(self._pool, tagger, self._config.tag_encoder)
+        self.inputs["tags"] = artifact.fingerprint
+        found = read_tags(artifact.content)
+        if artifact.summary["without_tags"]:
+            console.say(f"  why rows have no tag: {artifact.folder / REASONS_FILE}")
+        return found
+
     def _tag_embeddings(self) -> np.ndarray:
         if "arrays.tag_embeddings" in self._given:
             return self._given.named("arrays.tag_embeddings", self.tag_names, "tag")
+        if "tags" not in self._fields:
+            raise NotComputedError("which tags there are")
         embedded = self._workspace.tag_embeddings(self.tag_names, self._config.tag_encoder)
         self.inputs["tag_embeddings"] = embedded.fingerprint
         return array(embedded, "embeddings")
@@ -132,39 +161,30 @@ class Signals:
         self.inputs["tokens"] = counts.fingerprint
         num_tokens = array(counts, "num_tokens")
         self._fields["num_response_tokens"] = array(counts, "num_response_tokens")
-        total = int((num_tokens if self.candidates is None else num_tokens[self.candidates]).sum())
-        if self._config.budget.unit == "tokens" and total < self._config.budget.amount:
-            raise BudgetError(
-                f"the budget asks for {self._config.budget.amount:,.0f} tokens and the pool has {total:,}"
-            )
+        with self._workspace.looking():
+            self._check_tokens(num_tokens)
         return num_tokens
 
-    def _rows_of_file(self, name: str) -> np.ndarray:
-        key = f"arrays.{name}"
-        if key not in self._given:
-            raise ConfigError(f"selection={self._config.name} reads {name}, which are given as a file: {key}=FILE.npy")
-        return self._given.rows(key)
+    def _check_tokens(self, num_tokens: np.ndarray) -> None:
+        budget = self._config.budget
+        total = int((num_tokens if self.candidates is None else num_tokens[self.candidates]).sum())
+        if budget.unit == "tokens" and total < budget.amount:
+            raise BudgetError(f"the budget asks for {budget.amount:,.0f} tokens and the pool has {total:,}")
 
     def _gradients(self) -> list[tuple[float, np.ndarray]]:
-        if "arrays.gradients" not in self._given:
-            raise ConfigError(
-                f"selection={self._config.name} reads gradients, which are given as files, one a checkpoint: "
-                "'arrays.gradients=[{path: FILE.npy, learning_rate: 1e-5}]'"
-            )
-        files = self._config.arrays.gradients
-        return [(file.learning_rate, self._given.rows(f"arrays.gradients.{i}")) for i, file in enumerate(files)]
+        found = self._training.gradients()
+        # A row without a response has no gradient at any checkpoint.
+        self._leave_out("gradients", found[0][1])
+        return found
 
-    def _query_gradients(self) -> dict[str, list[np.ndarray]]:
-        given = self._config.arrays.query_gradients
-        if not given:
-            raise ConfigError(
-                f"selection={self._config.name} reads the gradients of target queries, which are given as files: "
-                "'+arrays.query_gradients.TASK=[FILE.npy]'"
-            )
-        return {
-            task: [self._given.free(f"arrays.query_gradients.{task}.{number}") for number in range(len(files))]
-            for task, files in given.items()
-        }
+    def _trajectories(self) -> np.ndarray:
+        found = self._training.trajectories()
+        self._leave_out("trajectories", found)
+        return found
+
+    def _leave_out(self, signal: str, values: np.ndarray) -> None:
+        self.candidates = self._training.with_values(signal, values, self.candidates)
+        self._check_count()
 
     def _queries(self) -> dict[str, np.ndarray]:
         if "arrays.queries" in self._given:

@@ -75,7 +75,17 @@ def test_every_field_of_an_option_is_spelt_out_in_its_yaml() -> None:
 
     config = experiment_config(node([]))
     shown = node([])
-    for group in ("pool", "model", "encoder", "selection", "budget", "finetune", "tracking"):
+    for group in (
+        "pool",
+        "model",
+        "encoder",
+        "gradients",
+        "trajectories",
+        "selection",
+        "budget",
+        "finetune",
+        "tracking",
+    ):
         fields = {field.name for field in dataclasses.fields(getattr(config, group))}
         assert fields <= set(shown[group]), f"conf/{group}: {fields - set(shown[group])} are not in the YAML"
 

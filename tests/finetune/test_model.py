@@ -152,6 +152,16 @@ def test_folder_that_holds_no_model_is_named(tmp_path: Path) -> None:
         load_causal_lm(ModelRef(str(tmp_path)))
 
 
+@pytest.mark.skipif(importlib.util.find_spec("sentencepiece") is not None, reason="sentencepiece is installed")
+def test_library_that_an_old_tokenizer_needs_is_named(tmp_path: Path) -> None:
+    """DEITA's scorers have no other: their tokenizer is a SentencePiece file alone."""
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}', encoding="utf-8")
+    (tmp_path / "tokenizer.model").write_bytes(b"")
+    with pytest.raises(ModelLoadError, match="`pip install sentencepiece`"):
+        load_tokenizer(ModelRef(str(tmp_path)), chats=False)
+
+
 def test_hub_model_that_is_not_there_offline_says_what_to_do() -> None:
     reference = HubModel(name="x", path="siftune-tests/is-not-cached").reference(None)
     with pytest.raises(ModelLoadError, match=r"(?s)offline.*hf download siftune-tests/is-not-cached.*model\.path="):
