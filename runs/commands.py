@@ -29,8 +29,8 @@ from siftune.runs.needs import needs_of
 from siftune.runs.plan import Plan
 from siftune.runs.plan_export import to_json, to_markdown
 from siftune.runs.plan_table import print_compact, print_table
-from siftune.selection.features.encoder import Encoder
-from siftune.selection.features.tagger import Tagger
+from siftune.selection.features.encoders.encoder import Encoder
+from siftune.selection.features.taggers.tagger import Tagger
 
 
 def check_run(node: Mapping[str, Any]) -> None:

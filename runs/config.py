@@ -15,12 +15,12 @@ from siftune.runs.build import ConfigError, build
 from siftune.runs.naming import label_of
 from siftune.runs.tracking_config import TrackingConfig
 from siftune.selection.features.arrays import ArraysConfig
-from siftune.selection.features.encoder import Encoder
-from siftune.selection.features.gradients import LessGradients
-from siftune.selection.features.runtime import LocalRuntime, Runtime
-from siftune.selection.features.scorer import Scorer
-from siftune.selection.features.tagger import Tagger
-from siftune.selection.features.trajectories import S2LTrajectories
+from siftune.selection.features.encoders.encoder import Encoder
+from siftune.selection.features.runtimes.runtime import LocalRuntime, Runtime
+from siftune.selection.features.scorers.scorer import Scorer
+from siftune.selection.features.taggers.tagger import Tagger
+from siftune.selection.features.training.gradients import LessGradients
+from siftune.selection.features.training.trajectories import S2LTrajectories
 from siftune.selection.interface import Budget, Selector
 from siftune.selection.pool.near_duplicates import NearDuplicates
 from siftune.selection.pool.source import PoolSource

@@ -45,7 +45,7 @@ class Estimates:
     def embeddings(self, pool: StoredPool, encoder: Any, models: Sequence[StoredModel]) -> Cost:
         """One vector a row."""
         from siftune.runs.reading_cost import sentence_pass
-        from siftune.selection.features.sentence import SentenceEncoder
+        from siftune.selection.features.encoders.sentence import SentenceEncoder
 
         number = 2 if getattr(encoder, "storage", "float32") == "float16" else 4
         if isinstance(encoder, SentenceEncoder):

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from siftune.runs.build import ConfigError
-from siftune.selection.features.ray_cluster import keep_to_itself
+from siftune.selection.features.runtimes.ray_cluster import keep_to_itself
 
 GROUP = "hydra/launcher"
 EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_slurm": "slurm", "submitit_local": "slurm"}

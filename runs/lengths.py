@@ -9,7 +9,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from siftune.finetune.chat import ChatTemplateError, encode_text
-from siftune.selection.features.sentence import text_of
+from siftune.selection.features.encoders.sentence import text_of
 from siftune.selection.features.tokens import tokenize_row
 from siftune.selection.pool.rows import Row
 from siftune.selection.pool.store import Pool

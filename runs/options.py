@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from siftune.runs.build import TARGET, build, convert, resolve
-from siftune.selection.features.scorer import Scorer
+from siftune.selection.features.scorers.scorer import Scorer
 
 
 def shipped_selectors(cls: type | None = None) -> dict[str, Any]:

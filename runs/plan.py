@@ -8,7 +8,7 @@ from typing import Literal
 
 from siftune.runs.cost import Cost
 from siftune.runs.units import in_bytes
-from siftune.selection.features.endpoint import Endpoint
+from siftune.selection.features.endpoint.endpoint import Endpoint
 
 State = Literal["cached", "read now", "unfinished", "to do"]
 Basis = Literal["recorded", "calibrated"]

@@ -17,7 +17,7 @@ from siftune.runs.cost import Cost
 from siftune.runs.history import recorded_seconds
 from siftune.runs.plan import Basis, Plan, State, Step
 from siftune.runs.planning import Passed, PlanningWorkspace, walk
-from siftune.selection.features.endpoint import Endpoint
+from siftune.selection.features.endpoint.endpoint import Endpoint
 from siftune.selection.features.mapping import SHARD_ROWS
 from siftune.selection.features.shards import layout_of, marker_path
 

@@ -10,8 +10,8 @@ import numpy as np
 from siftune.runs.cost import Cost, ModelShape, Work, forward_flops, forward_memory
 from siftune.runs.lengths import Lengths, sample_lengths
 from siftune.selection.features.batching import default_budget
-from siftune.selection.features.losses import LossScorer
-from siftune.selection.features.sentence import SentenceEncoder, text_of
+from siftune.selection.features.encoders.sentence import SentenceEncoder, text_of
+from siftune.selection.features.scorers.losses import LossScorer
 from siftune.selection.pool.rows import Row
 from siftune.selection.pool.store import Pool
 
@@ -53,7 +53,7 @@ def _depth(config: Any, shape: ModelShape) -> float:
 def _read_and_predicted(config: Any, lengths: Lengths) -> tuple[float, float]:
     whole, said = float(lengths.tokens.sum()), float(lengths.responses.sum())
     if isinstance(config, LossScorer):
-        from siftune.selection.features.token_losses import NEEDS
+        from siftune.selection.features.scorers.token_losses import NEEDS
 
         means = {mean for score in config.provides for mean in NEEDS[score]}
         predicted = max([0.0, *({"given": said, "text": whole}[mean] for mean in means - {"alone"})])

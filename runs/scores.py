@@ -12,8 +12,8 @@ from siftune.runs.config import SignalsConfig
 from siftune.runs.options import shipped_scorers
 from siftune.runs.workspace import StoredPool, Workspace, array
 from siftune.selection.features.arrays import GivenArrays
-from siftune.selection.features.scorer import Scorer
-from siftune.selection.features.scoring import REASONS_FILE
+from siftune.selection.features.scorers.scorer import Scorer
+from siftune.selection.features.scorers.scoring import REASONS_FILE
 
 _NAMED = 3
 

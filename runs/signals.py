@@ -20,7 +20,7 @@ from siftune.runs.workspace import StoredPool, Workspace, array
 from siftune.selection.features.arrays import GivenArrays
 from siftune.selection.features.label_graph import load_label_graph
 from siftune.selection.features.restriction import read_candidates, restrict
-from siftune.selection.features.tagging import REASONS_FILE, read_tags
+from siftune.selection.features.taggers.tagging import REASONS_FILE, read_tags
 from siftune.selection.files import sha256_of
 from siftune.selection.interface import BudgetError, Features
 from siftune.selection.pool.texts import PoolTexts

@@ -12,8 +12,8 @@ from siftune.runs.config import SignalsConfig
 from siftune.runs.training_stages import loss_trajectories, row_gradients, warmup
 from siftune.runs.workspace import StoredPool, Workspace, array
 from siftune.selection.features.arrays import GivenArrays
-from siftune.selection.features.gradients import LessGradients
-from siftune.selection.features.scoring import REASONS_FILE
+from siftune.selection.features.scorers.scoring import REASONS_FILE
+from siftune.selection.features.training.gradients import LessGradients
 
 _NAMED = 3
 

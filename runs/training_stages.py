@@ -11,13 +11,13 @@ from typing import Any
 from siftune.runs.artifacts import Artifact, Stage
 from siftune.runs.distributed import is_main_process
 from siftune.runs.workspace import StoredPool, Workspace
-from siftune.selection.features.gradients import GradientJob, LessGradients
-from siftune.selection.features.trajectories import S2LTrajectories
+from siftune.selection.features.training.gradients import GradientJob, LessGradients
+from siftune.selection.features.training.trajectories import S2LTrajectories
 
 
 def warmup(workspace: Workspace, pool: StoredPool, config: LessGradients) -> Artifact:
     """Adapters after each epoch of a short training on a random part of the pool, with Adam's moments."""
-    from siftune.selection.features.warmup import train
+    from siftune.selection.features.training.warmup import train
 
     base = workspace.model(config.model)
 
@@ -49,8 +49,8 @@ def row_gradients(
     workspace: Workspace, pool: StoredPool, config: LessGradients, warm: Artifact, number: int, *, queries: bool
 ) -> Artifact:
     """One vector a row at checkpoint `number` of a warm-up: array gradients, and reasons.jsonl for rows with none."""
-    from siftune.selection.features.gradients import gradients
     from siftune.selection.features.mapping import is_intact
+    from siftune.selection.features.training.gradients import gradients
 
     base = workspace.model(config.model)
     identity = {
@@ -63,7 +63,7 @@ def row_gradients(
     }
 
     def build(folder: Path) -> Mapping[str, Any]:
-        from siftune.selection.features.warmup import checkpoint_reference
+        from siftune.selection.features.training.warmup import checkpoint_reference
 
         reference = checkpoint_reference(base.reference, warm.folder, config.checkpoints, number)
         job = GradientJob(
@@ -95,7 +95,7 @@ def row_gradients(
 
 def loss_trajectories(workspace: Workspace, pool: StoredPool, config: S2LTrajectories) -> Artifact:
     """The loss of every row at each checkpoint of a small model: array trajectories, and reasons.jsonl."""
-    from siftune.selection.features.trajectory_losses import TRAINING, trained, trajectories
+    from siftune.selection.features.training.trajectory_losses import TRAINING, trained, trajectories
 
     base = workspace.model(config.model)
 

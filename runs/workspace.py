@@ -18,11 +18,11 @@ from siftune.runs.cost import Cost
 from siftune.runs.distributed import is_main_process
 from siftune.runs.estimates import Estimates
 from siftune.runs.fingerprint import fingerprint
-from siftune.selection.features.encoder import Encoder
-from siftune.selection.features.runtime import LocalRuntime, Runtime
-from siftune.selection.features.scorer import HasModels, Scorer
-from siftune.selection.features.tag_normalisation import TagNormalisation
-from siftune.selection.features.tagger import Tagger
+from siftune.selection.features.encoders.encoder import Encoder
+from siftune.selection.features.runtimes.runtime import LocalRuntime, Runtime
+from siftune.selection.features.scorers.scorer import HasModels, Scorer
+from siftune.selection.features.taggers.tag_normalisation import TagNormalisation
+from siftune.selection.features.taggers.tagger import Tagger
 from siftune.selection.pool.source import PoolSource
 from siftune.selection.pool.store import Pool, build_pool
 
@@ -145,7 +145,7 @@ class Workspace:
 
     def embeddings(self, pool: StoredPool, encoder: Encoder) -> Artifact:
         """One vector a row: array embeddings."""
-        from siftune.selection.features.embedding import embed
+        from siftune.selection.features.encoders.embedding import embed
         from siftune.selection.features.mapping import is_intact
 
         base = self.model(encoder.model) if encoder.model is not None else None
@@ -166,7 +166,7 @@ class Workspace:
 
     def tag_embeddings(self, names: Sequence[str], encoder: Encoder) -> Artifact:
         """One vector a tag, of its text: array embeddings."""
-        from siftune.selection.features.tag_embedding import embed_tags
+        from siftune.selection.features.encoders.tag_embedding import embed_tags
 
         base = self.model(encoder.model) if encoder.model is not None else None
 
@@ -187,7 +187,7 @@ class Workspace:
         return self._normalised_tags(pool, raw, tagger.normalise, tag_encoder)
 
     def _raw_tags(self, pool: StoredPool, tagger: Tagger) -> Artifact:
-        from siftune.selection.features.tagging import has_whole_tags, tag
+        from siftune.selection.features.taggers.tagging import has_whole_tags, tag
 
         base = self.model(tagger.model) if tagger.model is not None else None
 
@@ -214,8 +214,8 @@ class Workspace:
     def _normalised_tags(
         self, pool: StoredPool, raw: Artifact, normalise: TagNormalisation, tag_encoder: Encoder
     ) -> Artifact:
-        from siftune.selection.features.tagging import has_whole_tags
-        from siftune.selection.features.tagging import normalise as normalise_tags
+        from siftune.selection.features.taggers.tagging import has_whole_tags
+        from siftune.selection.features.taggers.tagging import normalise as normalise_tags
 
         merging = normalise.eps is not None
         base = self.model(tag_encoder.model) if merging and tag_encoder.model is not None else None
@@ -242,9 +242,9 @@ class Workspace:
 
     def scores(self, pool: StoredPool, scorer: Scorer, names: Sequence[str]) -> Artifact:
         """One array for each of the scorer's scores that are named, and reasons.jsonl for rows that have none."""
-        from siftune.selection.features.histograms import HISTOGRAM_FILE, draw_histograms
         from siftune.selection.features.mapping import is_intact
-        from siftune.selection.features.scoring import score
+        from siftune.selection.features.scorers.histograms import HISTOGRAM_FILE, draw_histograms
+        from siftune.selection.features.scorers.scoring import score
 
         asked = scorer.only(names)
         base = self.model(asked.model) if asked.model is not None else None

@@ -6,8 +6,8 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from siftune.selection.features.encoder import Progress
-from siftune.selection.features.runtime import Job, LocalRuntime, Runtime, Task
+from siftune.selection.features.encoders.encoder import Progress
+from siftune.selection.features.runtimes.runtime import Job, LocalRuntime, Runtime, Task
 from siftune.selection.features.shards import Notes, ShardedArrays, layout_of
 from siftune.selection.pool.rows import Row
 from siftune.selection.pool.store import Pool

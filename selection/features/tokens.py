@@ -9,7 +9,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from siftune.finetune.chat import ChatTemplateError, Tokenized, tokenize
-from siftune.selection.features.encoder import Progress
+from siftune.selection.features.encoders.encoder import Progress
 from siftune.selection.pool.rows import Row
 from siftune.selection.pool.store import Pool
 

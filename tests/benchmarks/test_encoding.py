@@ -23,8 +23,8 @@ import torch
 from siftune.finetune.chat import encode_text, render_text
 from siftune.finetune.model import load_causal_lm
 from siftune.finetune.model_sources import ModelRef, PackagedModel
-from siftune.selection.features.causal_lm import CausalLMEncoder
-from siftune.selection.features.sentence import SentenceEncoder, text_of
+from siftune.selection.features.encoders.causal_lm import CausalLMEncoder
+from siftune.selection.features.encoders.sentence import SentenceEncoder, text_of
 from siftune.selection.pool.rows import Row
 
 pytestmark = pytest.mark.benchmark

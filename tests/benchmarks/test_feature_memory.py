@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from siftune.finetune.model_sources import ModelRef, RandomModel
-from siftune.selection.features.causal_lm import CausalLMEncoder
-from siftune.selection.features.embedding import embed
-from siftune.selection.features.losses import LossScorer
-from siftune.selection.features.scoring import score
+from siftune.selection.features.encoders.causal_lm import CausalLMEncoder
+from siftune.selection.features.encoders.embedding import embed
+from siftune.selection.features.scorers.losses import LossScorer
+from siftune.selection.features.scorers.scoring import score
 from siftune.selection.pool.file_pool import FilePool
 from siftune.selection.pool.store import Pool, build_pool
 

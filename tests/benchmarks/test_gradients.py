@@ -18,10 +18,10 @@ from peft import LoraConfig, get_peft_model
 from siftune.finetune.model import load_causal_lm, load_tokenizer
 from siftune.finetune.model_sources import ModelRef, PackagedModel
 from siftune.finetune.snapshots import AdamState
-from siftune.selection.features.adam_direction import AdamDirection
-from siftune.selection.features.projection import Projection
-from siftune.selection.features.row_gradients import OpenGradients
 from siftune.selection.features.tokens import tokenize_row
+from siftune.selection.features.training.adam_direction import AdamDirection
+from siftune.selection.features.training.projection import Projection
+from siftune.selection.features.training.row_gradients import OpenGradients
 from siftune.selection.pool.rows import Row
 from siftune.selection.pool.skills.pool import SkillsPool
 from siftune.selection.pool.store import Pool, build_pool

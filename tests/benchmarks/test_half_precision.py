@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from siftune.runs.options import shipped_selectors
-from siftune.selection.features.sentence import SentenceEncoder
+from siftune.selection.features.encoders.sentence import SentenceEncoder
 from siftune.selection.interface import Budget, Features
 from siftune.selection.pool.rows import Row
 

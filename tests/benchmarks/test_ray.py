@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from siftune.selection.features.embedding import embed
-from siftune.selection.features.ray_runtime import RayRuntime
-from siftune.selection.features.runtime import LocalRuntime, Runtime
-from siftune.selection.features.sentence import SentenceEncoder
+from siftune.selection.features.encoders.embedding import embed
+from siftune.selection.features.encoders.sentence import SentenceEncoder
+from siftune.selection.features.runtimes.ray_runtime import RayRuntime
+from siftune.selection.features.runtimes.runtime import LocalRuntime, Runtime
 from siftune.selection.interface import Budget, Features, Selection
 from siftune.selection.methods.rds import RDSPlus
 from siftune.selection.pool.file_pool import FilePool

@@ -15,9 +15,9 @@ from siftune.runs.cost import ModelShape
 from siftune.runs.evaluation_cost import task_cost
 from siftune.runs.lengths import Lengths
 from siftune.runs.reading_cost import endpoint_pass, model_pass
-from siftune.selection.features.causal_lm import CausalLMEncoder
-from siftune.selection.features.endpoint import Endpoint
-from siftune.selection.features.losses import LossScorer
+from siftune.selection.features.encoders.causal_lm import CausalLMEncoder
+from siftune.selection.features.endpoint.endpoint import Endpoint
+from siftune.selection.features.scorers.losses import LossScorer
 from siftune.selection.pool.skills.pool import SkillsPool
 
 SHAPE = ModelShape(

@@ -16,7 +16,7 @@ from siftune.runs.config import select_config
 from siftune.runs.picking import Subset, select
 from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, plain_node
 from siftune.runs.workspace import Workspace
-from siftune.selection.features.row_gradients import OpenGradients
+from siftune.selection.features.training.row_gradients import OpenGradients
 
 SIZE = 40
 LESS = [
@@ -170,7 +170,7 @@ def test_s2l_draws_from_both_kinds_of_trajectories(pool: list[str], tmp_path: Pa
 def test_trajectories_that_a_kill_cut_short_are_continued(
     pool: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siftune.selection.features import trajectory_losses
+    from siftune.selection.features.training import trajectory_losses
 
     whole = picked(tmp_path / "whole", *pool, *S2L)
     score, calls = trajectory_losses.score, []
@@ -184,7 +184,9 @@ def test_trajectories_that_a_kill_cut_short_are_continued(
     monkeypatch.setattr(trajectory_losses, "score", killed)
     with pytest.raises(KeyboardInterrupt):
         picked(tmp_path / "killed", *pool, *S2L)
-    monkeypatch.setattr("siftune.selection.features.warmup.finetune", lambda *given: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        "siftune.selection.features.training.warmup.finetune", lambda *given: pytest.fail("trained again")
+    )
     resumed = picked(tmp_path / "killed", *pool, *S2L)
     assert resumed.indices.tolist() == whole.indices.tolist()
     (one,), (other,) = (computed(tmp_path / store, "trajectories") for store in ("whole", "killed"))

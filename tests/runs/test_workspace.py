@@ -17,7 +17,7 @@ from siftune.runs.artifacts import Artifact
 from siftune.runs.console import StageConsole
 from siftune.runs.workspace import Workspace, describe
 from siftune.selection.features import mapping
-from siftune.selection.features.causal_lm import CausalLMEncoder
+from siftune.selection.features.encoders.causal_lm import CausalLMEncoder
 from siftune.selection.pool.file_pool import FilePool
 
 

@@ -20,9 +20,11 @@ import os, random, signal, sys, time
 from pathlib import Path
 import torch
 from siftune.finetune.model_sources import RandomModel
-from siftune.selection.features import embedding, mapping, scoring
-from siftune.selection.features.causal_lm import CausalLMEncoder
-from siftune.selection.features.losses import LossScorer
+from siftune.selection.features.encoders import embedding
+from siftune.selection.features import mapping
+from siftune.selection.features.scorers import scoring
+from siftune.selection.features.encoders.causal_lm import CausalLMEncoder
+from siftune.selection.features.scorers.losses import LossScorer
 from siftune.selection.pool.store import Pool
 
 kind, root, disturbed, undisturbed = sys.argv[1], *map(Path, sys.argv[2:5])

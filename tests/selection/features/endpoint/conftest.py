@@ -16,7 +16,7 @@ from typing import Any
 import openai._base_client
 import pytest
 
-from siftune.selection.features import endpoint_client
+from siftune.selection.features.endpoint import endpoint_client
 from siftune.selection.pool.file_pool import FilePool
 from siftune.selection.pool.store import Pool, build_pool
 

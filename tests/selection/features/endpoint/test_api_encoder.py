@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from siftune.selection.features.api_encoder import EndpointEncoder
-from siftune.selection.features.embedding import embed
-from siftune.selection.features.endpoint import Endpoint, EndpointError
-from siftune.selection.features.tag_embedding import embed_tags
+from siftune.selection.features.encoders.api_encoder import EndpointEncoder
+from siftune.selection.features.encoders.embedding import embed
+from siftune.selection.features.encoders.tag_embedding import embed_tags
+from siftune.selection.features.endpoint.endpoint import Endpoint, EndpointError
 from siftune.selection.pool.rows import Row
 from siftune.selection.pool.store import Pool
 

@@ -15,7 +15,7 @@ from siftune.runs.build import ConfigError
 from siftune.runs.commands import before_select, plan_select, select
 from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, plain_node
 from siftune.runs.workspace import describe
-from siftune.selection.features.endpoint import EndpointError
+from siftune.selection.features.endpoint.endpoint import EndpointError
 
 ROWS = 20
 SAYS = "\nanswer "

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from siftune.runs.fingerprint import identity
-from siftune.selection.features.endpoint import Endpoint, EndpointError
-from siftune.selection.features.endpoint_client import OpenEndpoint, Reply
-from siftune.selection.features.endpoint_errors import Refusal
+from siftune.selection.features.endpoint.endpoint import Endpoint, EndpointError
+from siftune.selection.features.endpoint.endpoint_client import OpenEndpoint, Reply
+from siftune.selection.features.endpoint.endpoint_errors import Refusal
 
 SAID = Reply("Rating: 7", cut=False)
 """What the server says where a test does not script it."""

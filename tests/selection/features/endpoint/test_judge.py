@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from siftune.selection.features.endpoint import Endpoint, EndpointError
-from siftune.selection.features.endpoint_client import Reply
-from siftune.selection.features.judge import VERDICT, JudgeScorer, OpenJudge, filled, prompt_of, shortened
-from siftune.selection.features.scoring import score
+from siftune.selection.features.endpoint.endpoint import Endpoint, EndpointError
+from siftune.selection.features.endpoint.endpoint_client import Reply
+from siftune.selection.features.scorers.judge import VERDICT, JudgeScorer, OpenJudge, filled, prompt_of, shortened
+from siftune.selection.features.scorers.scoring import score
 from siftune.selection.pool.rows import Row
 from siftune.selection.pool.store import Pool
 

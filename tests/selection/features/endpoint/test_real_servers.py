@@ -24,11 +24,11 @@ from transformers.utils.import_utils import is_serve_available
 from siftune.finetune.model_sources import PackagedModel
 from siftune.runs.config import select_config
 from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, plain_node
-from siftune.selection.features.api_encoder import EndpointEncoder
-from siftune.selection.features.embedding import embed
-from siftune.selection.features.endpoint import Endpoint
-from siftune.selection.features.scoring import score
-from siftune.selection.features.sentence import SentenceEncoder
+from siftune.selection.features.encoders.api_encoder import EndpointEncoder
+from siftune.selection.features.encoders.embedding import embed
+from siftune.selection.features.encoders.sentence import SentenceEncoder
+from siftune.selection.features.endpoint.endpoint import Endpoint
+from siftune.selection.features.scorers.scoring import score
 from siftune.selection.pool.file_pool import FilePool
 from siftune.selection.pool.store import Pool, build_pool
 
