@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 
 def padded(ids: Sequence[Sequence[int]], pad_id: int) -> torch.Tensor:
@@ -22,6 +23,15 @@ def last_hidden_states(backbone: torch.nn.Module, tokens: torch.Tensor) -> torch
     # attention takes its fast path.
     hidden: torch.Tensor = backbone(input_ids=tokens, use_cache=False).last_hidden_state
     return hidden
+
+
+def require_positions(model: PreTrainedModel, max_length: int, key: str, name: str) -> None:
+    """ValueError where `max_length`, an option under `key`, exceeds the positions of the model called `name`."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if positions is not None and max_length > positions:
+        raise ValueError(
+            f"{key}.max_length={max_length} exceeds the {positions} positions of {name}: set it to at most {positions}"
+        )
 
 
 def end_at_layer(backbone: torch.nn.Module, layer: int, key: str) -> None:

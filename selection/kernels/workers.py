@@ -14,12 +14,17 @@ import torch
 
 
 @contextmanager
-def workers() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as torch has (OMP_NUM_THREADS); inside this block torch uses one in each, then as before."""
+def workers(most: int | None = None) -> Iterator[ThreadPoolExecutor]:
+    """As many threads as torch has (OMP_NUM_THREADS), or `most`; inside this block torch's are shared out among them.
+
+    With as many threads as torch has, each computes with one.
+    """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    number = threads if most is None else min(threads, most)
+    share = max(1, threads // number)
+    torch.set_num_threads(share)
     try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(share,)) as pool:
             yield pool
     finally:
         torch.set_num_threads(threads)

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from siftune.finetune.model_sources import ModelRef
+from siftune.selection.features.checks import require_at_least
 from siftune.selection.features.encoders.encoder import EncodedBlock, OpenEncoder, Progress, Storage, Text
 from siftune.selection.features.encoders.sentence import text_of
 from siftune.selection.features.endpoint.endpoint import Endpoint, EndpointError
@@ -51,10 +52,7 @@ class EndpointEncoder:
     """Texts a request: TEI takes 32 as it is started by default, Cohere 96, OpenAI 2,048 and 300,000 tokens."""
 
     def __post_init__(self) -> None:
-        for name, least in (("dimensions", 1), ("max_characters", LEAST), ("batch_size", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"encoder.{name}={value} must be at least {least}")
+        require_at_least(self, "encoder", dimensions=1, max_characters=LEAST, batch_size=1)
 
     @property
     def model(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from siftune.finetune.model_sources import Model, ModelRef
 from siftune.selection.features.batching import default_budget
+from siftune.selection.features.checks import require_at_least
 from siftune.selection.features.encoders.encoder import OpenEncoder, Pooling, Storage, Text
 from siftune.selection.features.encoders.instruction import check_instruction
 
@@ -39,10 +40,7 @@ class CausalLMEncoder:
     null: 1024 on a CPU, 16384 on a GPU."""
 
     def __post_init__(self) -> None:
-        for name in ("max_length", "tokens_per_batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"encoder.{name}={value} must be at least 1")
+        require_at_least(self, "encoder", max_length=1, tokens_per_batch=1)
         check_instruction(self.instruction)
 
     def inputs(self) -> dict[str, str]:

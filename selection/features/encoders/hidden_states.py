@@ -14,6 +14,7 @@ from siftune.selection.features.batching import padded_positions, plan_batches
 from siftune.selection.features.encoders.encoder import EncodedBlock, Pooling, Progress, Text
 from siftune.selection.features.encoders.pooling import pool
 from siftune.selection.features.forward import last_hidden_states, padded
+from siftune.selection.features.side_by_side import side_by_side
 from siftune.selection.pool.rows import Message, Row
 
 
@@ -66,8 +67,10 @@ class HiddenStateEncoder:
         """The vectors of what `prepare` made."""
         ids = prepared.ids
         vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
-        for batch in prepared.batches:
-            vectors[batch] = self._pooled([ids[i] for i in batch])
+        members = [[ids[i] for i in batch] for batch in prepared.batches]
+        pooled = side_by_side(self._pooled, members, self._backbone.device)
+        for batch, found in zip(prepared.batches, pooled, strict=True):
+            vectors[batch] = found
             progress(len(batch))
         lengths = [len(tokens) for tokens in ids]
         return EncodedBlock(vectors, prepared.truncated, sum(lengths), padded_positions(lengths, prepared.batches))

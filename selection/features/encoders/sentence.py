@@ -12,6 +12,7 @@ import numpy as np
 
 from siftune.finetune.model_sources import DType, HubModel, ModelRef, folder_digest
 from siftune.selection.features.batching import default_budget, padded_positions, plan_batches
+from siftune.selection.features.checks import require_at_least
 from siftune.selection.features.encoders.encoder import EncodedBlock, OpenEncoder, Progress, Storage, Text
 from siftune.selection.features.encoders.instruction import check_instruction
 from siftune.selection.pool.rows import Message, Row
@@ -52,10 +53,7 @@ class SentenceEncoder:
     null: 1024 on a CPU, 16384 on a GPU."""
 
     def __post_init__(self) -> None:
-        for name in ("max_length", "tokens_per_batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"encoder.{name}={value} must be at least 1")
+        require_at_least(self, "encoder", max_length=1, tokens_per_batch=1)
         check_instruction(self.instruction)
 
     @property
@@ -143,10 +141,14 @@ class OpenSentenceEncoder:
 
     def encode_prepared(self, prepared: PreparedTexts, progress: Progress = lambda rows: None) -> EncodedBlock:
         """The vectors of what `prepare` made."""
+        # Imported here, as reading a config does not load torch.
+        from siftune.selection.features.side_by_side import side_by_side
+
         lengths, batches = prepared.lengths, prepared.batches
         vectors = np.empty((len(lengths), self.dimension), dtype=np.float32)
-        for batch, features in zip(batches, prepared.features, strict=True):
-            vectors[batch] = self._vectors(features)
+        pooled = side_by_side(self._vectors, prepared.features, self._model.device)
+        for batch, found in zip(batches, pooled, strict=True):
+            vectors[batch] = found
             progress(len(batch))
         return EncodedBlock(vectors, prepared.truncated, sum(lengths), padded_positions(lengths, batches))
 

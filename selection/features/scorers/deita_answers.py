@@ -14,8 +14,10 @@ from siftune.finetune.cpu_head import supports
 from siftune.finetune.model import load_causal_lm, load_tokenizer
 from siftune.finetune.model_sources import ModelRef
 from siftune.selection.features.batching import default_budget, padded_positions, plan_batches
-from siftune.selection.features.forward import last_hidden_states, padded
+from siftune.selection.features.cpu_attention import use_fast_attention
+from siftune.selection.features.forward import last_hidden_states, padded, require_positions
 from siftune.selection.features.scorers.deita_scorer import TurnScorer
+from siftune.selection.features.side_by_side import side_by_side
 from siftune.selection.pool.turns import Turn
 
 ANSWERS = ("1", "2", "3", "4", "5", "6")
@@ -72,8 +74,9 @@ class Answers:
         lengths = [len(prompts[i].ids) for i in there.tolist()]
         batches = plan_batches(lengths, self._tokens_per_batch)
         values = np.full(len(prompts), np.nan)
-        for batch in batches:
-            values[there[batch]] = self._batch([prompts[i].ids for i in there[batch].tolist()])
+        members = [[prompts[i].ids for i in there[batch].tolist()] for batch in batches]
+        for batch, found in zip(batches, side_by_side(self._batch, members, self._model.device), strict=True):
+            values[there[batch]] = found
             done(there[batch])
         return values, sum(lengths), padded_positions(lengths, batches)
 
@@ -115,12 +118,8 @@ class Answers:
 def load_answers(config: TurnScorer, reference: ModelRef) -> Answers:
     """The scorer's model and tokenizer, loaded; ValueError where it cannot read as many tokens or answer in one."""
     model = load_causal_lm(reference)
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if positions is not None and config.max_length > positions:
-        raise ValueError(
-            f"scorer.max_length={config.max_length} exceeds the {positions} positions of {config.model.name}: "
-            f"set it to at most {positions}"
-        )
+    use_fast_attention(model)
+    require_positions(model, config.max_length, "scorer", config.model.name)
     try:
         return Answers(
             model,

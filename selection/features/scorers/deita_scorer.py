@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from string import Formatter
 
 from siftune.finetune.model_sources import Model, ModelRef
+from siftune.selection.features.checks import require_at_least
 from siftune.selection.features.scorers.scorer import OpenScorer, Scorer
 from siftune.selection.pool.source import TurnReduction
 
@@ -41,10 +42,7 @@ class TurnScorer:
     null: 1024 on a CPU, 16384 on a GPU."""
 
     def __post_init__(self) -> None:
-        for name in ("max_length", "tokens_per_batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"scorer.{name}={value} must be at least 1")
+        require_at_least(self, "scorer", max_length=1, tokens_per_batch=1)
         _check_template(self.template)
 
     @property

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from siftune.finetune.model_sources import Model, ModelRef
 from siftune.selection.features.batching import default_budget
+from siftune.selection.features.checks import require_at_least
 from siftune.selection.features.scorers.scorer import OpenScorer
 
 Score = Literal["perplexity", "text_perplexity", "response_perplexity", "ifd", "ifd_loss"]
@@ -44,10 +45,7 @@ class LossScorer:
     null: 1024 on a CPU, 16384 on a GPU."""
 
     def __post_init__(self) -> None:
-        for name, least in (("max_length", 2), ("tokens_per_batch", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"scorer.{name}={value} must be at least {least}")
+        require_at_least(self, "scorer", max_length=2, tokens_per_batch=1)
         if self.scores is None:
             return
         unknown = [score for score in self.scores if score not in SCORES]
@@ -76,16 +74,12 @@ class LossScorer:
         # Imported here, so that reading a config does not load torch.
         from siftune.finetune.model import load_causal_lm, load_tokenizer
         from siftune.selection.features.cpu_attention import use_fast_attention
+        from siftune.selection.features.forward import require_positions
         from siftune.selection.features.scorers.token_losses import OpenLossScorer
 
         assert reference is not None, "a loss scorer is opened with the reference of its model"
         model = load_causal_lm(reference)
-        positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        if positions is not None and self.max_length > positions:
-            raise ValueError(
-                f"scorer.max_length={self.max_length} exceeds the {positions} positions of {self.model.name}: "
-                f"set it to at most {positions}"
-            )
+        require_positions(model, self.max_length, "scorer", self.model.name)
         use_fast_attention(model)
         return OpenLossScorer(
             model,

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from siftune.finetune.model_sources import Model, ModelRef
+from siftune.selection.features.checks import require_at_least
 from siftune.selection.features.scorers.scorer import OpenScorer
 
 
@@ -26,10 +27,7 @@ class RewardScorer:
     null: 1024 on a CPU, 16384 on a GPU."""
 
     def __post_init__(self) -> None:
-        for name, least in (("max_length", 1), ("tokens_per_batch", 1), ("label", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"scorer.{name}={value} must be at least {least}")
+        require_at_least(self, "scorer", max_length=1, tokens_per_batch=1, label=0)
 
     @property
     def provides(self) -> tuple[str, ...]:

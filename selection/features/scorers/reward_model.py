@@ -14,10 +14,12 @@ from siftune.finetune.chat import ChatTemplateError, encode_text, render_text
 from siftune.finetune.model import load_classifier, load_tokenizer
 from siftune.finetune.model_sources import ModelRef
 from siftune.selection.features.batching import default_budget, padded_positions, plan_batches
+from siftune.selection.features.cpu_attention import use_fast_attention
 from siftune.selection.features.encoders.encoder import Progress
-from siftune.selection.features.forward import padded
+from siftune.selection.features.forward import padded, require_positions
 from siftune.selection.features.scorers.reward import RewardScorer
 from siftune.selection.features.scorers.scorer import ScoredBlock
+from siftune.selection.features.side_by_side import side_by_side
 from siftune.selection.pool.rows import Row
 
 NOT_FINITE = "the model gives no finite reward"
@@ -68,8 +70,9 @@ class OpenRewardScorer:
         ids, lengths = prepared.ids, [len(own) for own in prepared.ids]
         values = np.full((len(ids), 1), np.nan)
         batches = plan_batches(lengths, self._tokens_per_batch)
-        for batch in batches:
-            values[batch, 0] = self._rewards([ids[i] for i in batch])
+        members = [[ids[i] for i in batch] for batch in batches]
+        for batch, found in zip(batches, side_by_side(self._rewards, members, self._model.device), strict=True):
+            values[batch, 0] = found
             progress(len(batch))
         values[~np.isfinite(values)] = np.nan
         missing = np.flatnonzero(np.isnan(values[:, 0])).tolist()
@@ -112,6 +115,7 @@ class Prepared:
 def open_reward(config: RewardScorer, reference: ModelRef) -> OpenRewardScorer:
     """The reward model and its tokenizer, loaded; ValueError for outputs that `label` does not tell apart."""
     model = load_classifier(reference)
+    use_fast_attention(model)
     labels = model.config.num_labels or 1
     if config.label is None and labels > 1:
         raise ValueError(
@@ -120,12 +124,7 @@ def open_reward(config: RewardScorer, reference: ModelRef) -> OpenRewardScorer:
         )
     if config.label is not None and config.label >= labels:
         raise ValueError(f"scorer.label={config.label}: the model {config.model.name} has {labels} outputs, from 0 on")
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if positions is not None and config.max_length > positions:
-        raise ValueError(
-            f"scorer.max_length={config.max_length} exceeds the {positions} positions of {config.model.name}: "
-            f"set it to at most {positions}"
-        )
+    require_positions(model, config.max_length, "scorer", config.model.name)
     return OpenRewardScorer(
         model,
         load_tokenizer(reference),

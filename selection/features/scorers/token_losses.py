@@ -15,6 +15,7 @@ from siftune.selection.features.batching import padded_positions, plan_batches
 from siftune.selection.features.encoders.encoder import Progress
 from siftune.selection.features.forward import last_hidden_states, padded
 from siftune.selection.features.scorers.scorer import ScoredBlock
+from siftune.selection.features.side_by_side import side_by_side
 from siftune.selection.features.tokens import tokenize_row
 from siftune.selection.pool.rows import Row
 
@@ -100,9 +101,10 @@ class OpenLossScorer:
         means = {name: np.full(len(tokenized), np.nan) for name in ("given", "text", "alone")}
         waiting = np.bincount([passage.row for passage in passages], minlength=len(tokenized))
         done = int((waiting == 0).sum())
-        for batch in prepared.batches:
-            members = [passages[i] for i in batch]
-            for passage, losses in zip(members, self._losses(members), strict=True):
+        batches = [[passages[i] for i in batch] for batch in prepared.batches]
+        computed = side_by_side(self._losses, batches, self._model.device)
+        for members, found in zip(batches, computed, strict=True):
+            for passage, losses in zip(members, found, strict=True):
                 for name, part in passage.parts.items():
                     means[name][passage.row] = losses[part].mean()
                 waiting[passage.row] -= 1

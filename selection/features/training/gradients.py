@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from siftune.finetune.config import FinetuneConfig, LoraSettings
 from siftune.finetune.model_sources import Model, ModelRef
+from siftune.selection.features.checks import require_at_least
 from siftune.selection.features.encoders.encoder import Progress
 from siftune.selection.features.mapping import map_rows
 from siftune.selection.features.runtimes.runtime import OpenJob, Runtime
@@ -61,10 +62,7 @@ class LessGradients:
         for name, kind in (("preconditioner", Preconditioner), ("projection", ProjectionKind)):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"gradients.{name}={getattr(self, name)!r} is not one of {', '.join(get_args(kind))}")
-        for name, least in (("dimension", 1), ("max_length", 2), ("tokens_per_batch", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"gradients.{name}={value} must be at least {least}")
+        require_at_least(self, "gradients", dimension=1, max_length=2, tokens_per_batch=1, seed=0)
         if not 0 < self.warmup_fraction <= 1:
             raise ValueError(f"gradients.warmup_fraction={self.warmup_fraction} must be above 0 and at most 1")
         if self.warmup.method != "lora" or self.warmup.merge:

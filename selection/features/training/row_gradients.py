@@ -16,7 +16,7 @@ from siftune.finetune.model import load_causal_lm, load_tokenizer
 from siftune.finetune.snapshots import load_moments
 from siftune.selection.features.batching import default_budget, padded_positions, plan_batches
 from siftune.selection.features.encoders.encoder import Progress
-from siftune.selection.features.forward import last_hidden_states, padded
+from siftune.selection.features.forward import last_hidden_states, padded, require_positions
 from siftune.selection.features.scorers.token_losses import NO_RESPONSE, NOT_FINITE
 from siftune.selection.features.shards import Block
 from siftune.selection.features.tokens import tokenize_row
@@ -65,9 +65,7 @@ class OpenGradients:
     def load(cls, job: GradientJob) -> OpenGradients:
         """The model of a job."""
         model = load_causal_lm(job.reference)
-        positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        if positions is not None and job.max_length > positions:
-            raise ValueError(f"gradients.max_length={job.max_length} exceeds the model's {positions} positions")
+        require_positions(model, job.max_length, "gradients", "the model")
         opened = cls(
             model,
             load_tokenizer(job.reference),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from siftune.finetune.config import FinetuneConfig
 from siftune.finetune.model_sources import Model
+from siftune.selection.features.checks import require_at_least
 from siftune.selection.features.scorers.losses import LossScorer
 
 
@@ -47,10 +48,7 @@ class S2LTrajectories:
     """Positions of a batch as losses are taken: changes speed and memory. null: 1024 on a CPU, 16384 on a GPU."""
 
     def __post_init__(self) -> None:
-        for name, least in (("checkpoints", 1), ("max_length", 2), ("tokens_per_batch", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"trajectories.{name}={value} must be at least {least}")
+        require_at_least(self, "trajectories", checkpoints=1, max_length=2, tokens_per_batch=1, seed=0)
         if not 0 < self.fraction <= 1:
             raise ValueError(f"trajectories.fraction={self.fraction} must be above 0 and at most 1")
         if self.training.method != "full":
