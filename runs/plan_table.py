@@ -17,6 +17,8 @@ WORDS = ("stage", "name", "fingerprint", "state", "cells")
 """Columns that are set left; the others hold numbers."""
 DIGITS = 8
 """Of the fingerprints: Markdown and JSON have them whole."""
+WIDE, PIPED = 110, 130
+"""Characters in a line from which on there is room for fingerprints; and in a file."""
 STYLES = {"cached": "dim", "read now": "dim", "unfinished": "yellow", "to do": ""}
 UNKNOWN, NOTHING = "?", "-"
 
@@ -24,7 +26,11 @@ UNKNOWN, NOTHING = "?", "-"
 def print_table(plan: Plan, console: Console) -> None:
     """The stages, the totals, and what the numbers stand for."""
     swept = len(plan.cells) > 1
-    columns = COLUMNS if swept else COLUMNS[:-1]
+    if not console.is_terminal:
+        # A file or a pipe has no width of its own.
+        console.width = PIPED
+    left_out = {*(() if swept else ("cells",)), *(("fingerprint",) if console.width < WIDE else ())}
+    columns = [name for name in COLUMNS if name not in left_out]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for name in columns:
         title = "id" if name == "fingerprint" else name
@@ -48,7 +54,8 @@ def print_compact(plan: Plan, console: Console) -> None:
         console.print(Text(f"plan: all {len(plan.steps)} stages are in the store", style="dim"))
         return
     there = len(plan.steps) - len(plan.to_do)
-    console.print(Text(f"plan: {len(plan.to_do)} stages to do, {there} in the store; {sentence(plan)}", style="bold"))
+    stages = f"{len(plan.to_do)} stage{'' if len(plan.to_do) == 1 else 's'}"
+    console.print(Text(f"plan: {stages} to do, {there} in the store; {sentence(plan)}", style="bold"))
     for step in plan.to_do:
         values = cells_of(step)
         known = [("rows", " rows"), ("tokens", " tokens"), ("time", ""), ("disk", " of disk")]
