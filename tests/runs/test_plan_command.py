@@ -19,6 +19,7 @@ def siftune(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, timeout=240, env=variables)
 
 
+@pytest.mark.slow
 def test_a_plan_and_what_is_left_of_it_after_the_command(tmp_path: Path) -> None:
     asked = [*PICKING, f"store={tmp_path}/store", f"output={tmp_path}/subset"]
     shown = siftune("plan", "select", *asked)
@@ -38,6 +39,7 @@ def test_a_plan_and_what_is_left_of_it_after_the_command(tmp_path: Path) -> None
     assert "plan:" not in quiet.stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_is_planned_as_a_whole_and_exported(tmp_path: Path) -> None:
     asked = ["-m", "selection=none,random", *PICKING[:-1], "evaluate.limit=4", f"store={tmp_path}/store"]
     shown = siftune("plan", *asked, "format=json")
