@@ -51,7 +51,8 @@ class Crew:
         self._resources = resources
         self._in_flight = in_flight
         self._retries = retries
-        self._arguments = (ray.put(ray.cloudpickle.dumps(job)), resources.cpus, environment_of(resources))
+        # In a list Ray hands over the reference, and not the job: taking that may import torch, before its settings.
+        self._arguments = ([ray.put(job)], resources.cpus, environment_of(resources))
         self._workers: list[_Worker] = []
         self._calls: dict[Any, _Call] = {}
         self._waiting: deque[_Attempt] = deque()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -46,10 +45,11 @@ class ShardWorker:
     Ray calls `compute` in several threads: while one shard is computed the next is prepared.
     """
 
-    def __init__(self, job: bytes, threads: int, environment: Mapping[str, str]) -> None:
+    def __init__(self, job: Sequence[Any], threads: int, environment: Mapping[str, str]) -> None:
+        import ray
+
         set_up(threads, environment)
-        # Unpickled only now, as that may import torch.
-        self._job: Job = pickle.loads(job)
+        self._job: Job = ray.get(job[0])
         self._opened: OpenJob | None = None
         self._preparing, self._computing = threading.Lock(), threading.Lock()
 

@@ -34,7 +34,6 @@ class FakeRay:
     """Answers calls in the order they were made; `fail` says what a call of a worker ends in."""
 
     exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
-    cloudpickle = SimpleNamespace(dumps=lambda job: job)
 
     def __init__(self, fail: Callable[[int, int | None], Exception | None] = lambda worker, shard: None) -> None:
         self.fail = fail
