@@ -13,7 +13,7 @@ import numpy as np
 from siftune.finetune.model_sources import ModelRef
 from siftune.selection.features.encoders.encoder import EncodedBlock, Encoder, OpenEncoder, Progress
 from siftune.selection.features.mapping import map_rows
-from siftune.selection.features.runtimes.runtime import Runtime
+from siftune.selection.features.runtimes.runtime import Runtime, prepare_with
 from siftune.selection.features.shards import Block
 from siftune.selection.features.usage import total_usage
 from siftune.selection.pool.rows import Row
@@ -90,8 +90,7 @@ class OpenEncodeJob:
 
     def prepare(self, rows: Sequence[Row]) -> Any:
         """The rows' tokens, where the encoder can make them without its model."""
-        prepare = getattr(self._encoder, "prepare", None)
-        return None if prepare is None else prepare(rows)
+        return prepare_with(self._encoder, rows)
 
     def compute(self, rows: Sequence[Row], prepared: Any, progress: Progress) -> Block:
         """The rows' vectors."""

@@ -39,6 +39,12 @@ class Job(Protocol):
         ...
 
 
+def prepare_with(model: Any, rows: Sequence[Row]) -> Any:
+    """What an open encoder or scorer prepares of the rows, where it has a `prepare`."""
+    prepare = getattr(model, "prepare", None)
+    return None if prepare is None else prepare(rows)
+
+
 @dataclass(frozen=True)
 class Task:
     """A shard to be computed."""

@@ -14,7 +14,7 @@ import numpy as np
 from siftune.finetune.model_sources import ModelRef
 from siftune.selection.features.encoders.encoder import Progress
 from siftune.selection.features.mapping import map_rows
-from siftune.selection.features.runtimes.runtime import Runtime
+from siftune.selection.features.runtimes.runtime import Runtime, prepare_with
 from siftune.selection.features.scorers.scorer import OpenScorer, ScoredBlock, Scorer
 from siftune.selection.features.shards import Block, Notes
 from siftune.selection.features.usage import total_usage
@@ -99,8 +99,7 @@ class OpenScoreJob:
 
     def prepare(self, rows: Sequence[Row]) -> Any:
         """The rows' tokens, where the scorer can make them without its model."""
-        prepare = getattr(self._scorer, "prepare", None)
-        return None if prepare is None else prepare(rows)
+        return prepare_with(self._scorer, rows)
 
     def compute(self, rows: Sequence[Row], prepared: Any, progress: Progress) -> Block:
         """The rows' scores, and why some have none."""
