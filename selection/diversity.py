@@ -1,107 +1,21 @@
-"""How diverse a set of rows is: NovelSum."""
+"""How diverse a set of rows is: NovelSum, and the measures it is compared with (selection/measures)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from siftune.selection.measures.catalogue import MEASURES, Measure
+from siftune.selection.measures.novelsum import NovelSumSetting, novelsum, novelsum_grid
+from siftune.selection.measures.reference import Finding, Reference
+from siftune.selection.measures.settings import MeasureSettings
+from siftune.selection.measures.undefined import UndefinedError
 
-import numpy as np
-
-from siftune.selection.kernels.neighbours import density_of, mean_distances
-from siftune.selection.kernels.rank_sums import rank_weighted_means
-from siftune.selection.kernels.vectors import matrix
-
-
-class NovelSumSetting(NamedTuple):
-    """Hyperparameters of NovelSum."""
-
-    neighbors: int
-    """Nearest rows of the reference that a density is taken over."""
-    density_power: float
-    """beta: the density is 1 / (mean squared distance to them + 1e-9)^beta."""
-    distance_power: float
-    """alpha: the r-th nearest row of the set weighs 1 / r^alpha."""
-
-
-def novelsum(
-    embeddings: np.ndarray,
-    reference: np.ndarray | None = None,
-    *,
-    neighbors: int = 10,
-    density_power: float = 0.5,
-    distance_power: float = 1.0,
-    include_self: bool = True,
-    drop_first_neighbor: bool = False,
-) -> float:
-    """NovelSum of a set of (n, d) embeddings (Yang et al. 2025, arXiv 2502.17184): larger is more diverse.
-
-    The mean over its rows x of density(x) times the mean of the cosine distances of x to all rows of the set,
-    ascending, the r-th weighted by 1 / r^distance_power. The density, 1 / (m + 1e-9)^density_power with m the mean
-    squared L2 distance of x to its nearest distinct rows in the (r, d) `reference` (the set itself where there is
-    none), says how much of the pool the row stands for. Embeddings are as the encoder gave them; any float type,
-    memory-mapped or not.
-
-    `include_self` counts the row itself, at distance 0 and rank 1 (as the authors do). A row's nearest neighbour is not
-    in its density where that is the row itself; `drop_first_neighbor` leaves it out always, as the authors' code
-    does. Where the reference has fewer rows than neighbours, m is over those it has; where it has none, the density is
-    1.
-
-    Time: O(n (n + r) d) in matrix products and O(n^2 log n) to sort; memory: the vectors in float32, never n x n.
-    """
-    setting = NovelSumSetting(neighbors, density_power, distance_power)
-    figures = novelsum_grid(
-        embeddings,
-        reference,
-        neighbors=[neighbors],
-        density_powers=[density_power],
-        distance_powers=[distance_power],
-        include_self=include_self,
-        drop_first_neighbor=drop_first_neighbor,
-    )
-    return figures[setting]
-
-
-def novelsum_grid(
-    embeddings: np.ndarray,
-    reference: np.ndarray | None = None,
-    *,
-    neighbors: Sequence[int] = (5, 10),
-    density_powers: Sequence[float] = (0.0, 0.25, 0.5),
-    distance_powers: Sequence[float] = (0.0, 1.0, 2.0),
-    include_self: bool = True,
-    drop_first_neighbor: bool = False,
-) -> dict[NovelSumSetting, float]:
-    """NovelSum by every combination of hyperparameters (by default the authors' 18), at about the cost of one.
-
-    The density is the row's own and factors out of its sum, so that one search for the largest number of neighbours and
-    one sort of the distances a row serve all combinations.
-    """
-    if not neighbors or not density_powers or not distance_powers:
-        raise ValueError("neighbors, density_powers and distance_powers must each have at least one value")
-    if min(neighbors) < 1:
-        raise ValueError(f"neighbors={min(neighbors)} must be at least 1")
-    for name, powers in (("density_power", density_powers), ("distance_power", distance_powers)):
-        for value in powers:
-            if not np.isfinite(value):
-                raise ValueError(f"{name}={value} must be finite")
-    rows = _checked(embeddings, "the set")
-    pool = None if reference is None else _checked(reference, "the reference")
-    if pool is not None and pool.shape[1] != rows.shape[1]:
-        raise ValueError(f"the set has dimension {rows.shape[1]}, the reference has {pool.shape[1]}: use one encoder")
-    drop = True if drop_first_neighbor else None
-    means = mean_distances(rows, pool, neighbors=max(neighbors), drop_first=drop)
-    sums = rank_weighted_means(rows, distance_powers, include_self=include_self)
-    return {
-        NovelSumSetting(count, density_power, distance_power): float(
-            np.mean(density_of(means[:, count - 1], density_power) * sums[:, place])
-        )
-        for count in neighbors
-        for density_power in density_powers
-        for place, distance_power in enumerate(distance_powers)
-    }
-
-
-def _checked(embeddings: np.ndarray, what: str) -> np.ndarray:
-    if embeddings.ndim != 2 or 0 in embeddings.shape:
-        raise ValueError(f"{what} has shape {embeddings.shape}, expected (rows, dimension) with at least one row")
-    return matrix(embeddings)
+__all__ = [
+    "MEASURES",
+    "Finding",
+    "Measure",
+    "MeasureSettings",
+    "NovelSumSetting",
+    "Reference",
+    "UndefinedError",
+    "novelsum",
+    "novelsum_grid",
+]

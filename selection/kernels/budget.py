@@ -19,11 +19,24 @@ class Purse:
     left: int
 
 
-def purse(features: Features, budget: Budget) -> Purse:
-    """BudgetError where the pool is too small or no row fits; ValueError where token counts are missing."""
+def purse(features: Features, budget: Budget, taken: np.ndarray | None = None) -> Purse:
+    """BudgetError where the pool is too small or no row fits; ValueError where token counts are missing.
+
+    `taken` (n,) bool: rows that may not be picked any more, so that the others must meet the budget.
+    """
     if budget.unit == "tokens":
-        return Purse(token_costs(features, budget), int(budget.amount))
-    return Purse(np.ones(features.size, dtype=np.int64), budget.count(features.size))
+        return Purse(token_costs(features, budget, taken), int(budget.amount))
+    return Purse(np.ones(features.size, dtype=np.int64), wanted_rows(features, budget, taken))
+
+
+def wanted_rows(features: Features, budget: Budget, taken: np.ndarray | None = None) -> int:
+    """Rows to pick under the units examples and fraction (of all rows); BudgetError where too few are not `taken`."""
+    wanted = budget.count(features.size)
+    left = features.size if taken is None else features.size - int(np.count_nonzero(taken))
+    if wanted > left:
+        missing = f"{wanted - left:,} missing"
+        raise BudgetError(f"the budget asks for {wanted:,} examples and {left:,} are left: {missing}")
+    return wanted
 
 
 class Allowance:
@@ -100,18 +113,18 @@ def fill(order: np.ndarray, features: Features, budget: Budget) -> np.ndarray:
     return np.concatenate(picks).astype(np.int64)
 
 
-def token_costs(features: Features, budget: Budget) -> np.ndarray:
-    """(n,) int64 tokens of the rows, checked against a token budget."""
+def token_costs(features: Features, budget: Budget, taken: np.ndarray | None = None) -> np.ndarray:
+    """(n,) int64 tokens of the rows, those that are not `taken` checked against a token budget."""
     if features.num_tokens is None:
         raise ValueError(
             "budget.unit=tokens needs features.num_tokens, which was not given: count the pool's tokens first"
         )
     costs = require_lengths(features.num_tokens, features.size, "num_tokens")
-    total, amount = int(costs.sum()), int(budget.amount)
+    left, amount = costs if taken is None else costs[~taken], int(budget.amount)
+    total = int(left.sum())
     if total < amount:
-        raise BudgetError(
-            f"the budget asks for {amount:,} tokens and the pool has {total:,}: {amount - total:,} missing"
-        )
-    if costs.min() > amount:
-        raise BudgetError(f"no row fits a budget of {amount:,} tokens: the shortest row has {int(costs.min()):,}")
+        whose = "the pool has" if taken is None else "the rows left have"
+        raise BudgetError(f"the budget asks for {amount:,} tokens and {whose} {total:,}: {amount - total:,} missing")
+    if left.min() > amount:
+        raise BudgetError(f"no row fits a budget of {amount:,} tokens: the shortest row has {int(left.min()):,}")
     return costs

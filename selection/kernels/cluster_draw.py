@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from siftune.selection.interface import Budget, BudgetError, Features
-from siftune.selection.kernels.budget import fill
+from siftune.selection.interface import Budget, Features
+from siftune.selection.kernels.budget import fill, purse, wanted_rows
 from siftune.selection.kernels.kmeans import KMeans, kmeans
 from siftune.selection.kernels.shares import apportion, ranks_within
 from siftune.selection.kernels.validation import require_embeddings
@@ -48,16 +48,14 @@ def draw(
     if taken is not None:
         order = order[~taken[order]]
     ranks = ranks_within(labels[order])
-    with np.errstate(divide="ignore"):
+    # Weights too small to divide by count as 0 here: their turns come last.
+    with np.errstate(divide="ignore", over="ignore"):
         turns = (ranks + 0.5) / weights[labels[order]]
     dealt = np.lexsort((labels[order], ranks, turns))
     if budget.unit == "tokens":
+        purse(features, budget, taken)
         return fill(order[dealt], features, budget)
-    wanted = budget.count(features.size)
-    if wanted > len(order):
-        raise BudgetError(
-            f"the budget asks for {wanted:,} examples and {len(order):,} are left: {wanted - len(order):,} missing"
-        )
+    wanted = wanted_rows(features, budget, taken)
     sizes = np.bincount(labels[order], minlength=len(weights))
     counts = apportion(weights, sizes, wanted)
     return order[dealt[(ranks < counts[labels[order]])[dealt]]].astype(np.int64)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from siftune.selection.kernels.compiled import compiled
+from siftune.selection.kernels.progress import report
+from siftune.selection.kernels.vectors import row_blocks
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
+_COMPARED_AT_ONCE = 4096
 
 
 def first_equal(rows: np.ndarray) -> np.ndarray:
@@ -19,6 +22,33 @@ def first_equal(rows: np.ndarray) -> np.ndarray:
     places = 1 << max(4, (2 * len(rows)).bit_length())
     _find(rows, np.full(places, -1, dtype=np.int64), np.empty(len(rows), dtype=np.uint64), first)
     return first
+
+
+def is_first(embeddings: np.ndarray) -> np.ndarray:
+    """(n,) bool: whether no lower row of (n, d) embeddings is equal to it, as float32, reading them block by block.
+
+    Memory O(n): only rows whose hashes are equal are read again and compared. (Of three rows with one hash, of which
+    the second and third alone are equal, both count as first: hashes have 64 bits.)
+    """
+    hashes = np.empty(len(embeddings), dtype=np.uint64)
+    for first, block in row_blocks(embeddings):
+        _hash_rows(block, hashes[first : first + len(block)])
+        report("looking for copies", first + len(block), len(embeddings))
+    _, firsts, group = np.unique(hashes, return_index=True, return_inverse=True)
+    firsts = firsts[group]
+    found = firsts == np.arange(len(hashes))
+    repeated = np.flatnonzero(~found)
+    for start in range(0, len(repeated), _COMPARED_AT_ONCE):
+        rows = repeated[start : start + _COMPARED_AT_ONCE]
+        left, right = (np.asarray(embeddings[some], dtype=np.float32) for some in (rows, firsts[rows]))
+        found[rows] = (left != right).any(axis=1)
+    return found
+
+
+@compiled()
+def _hash_rows(rows: np.ndarray, hashes: np.ndarray) -> None:
+    for row in range(rows.shape[0]):
+        hashes[row] = _hash(rows[row])
 
 
 @compiled()

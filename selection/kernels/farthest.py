@@ -42,9 +42,20 @@ def farthest_first(points: np.ndarray, first: int, budget: Purse) -> tuple[np.nd
     pick, inf for the first. Time: a part of the n k d multiplications of the plain form, which the data decides, most
     of them in 8 bits; memory: n d bytes, 5 k d bytes and 40 bytes a row, besides the points.
     """
-    traversal = _Traversal(points, budget)
+    rest = Purse(budget.costs, budget.left - int(budget.costs[first]))
+    picks, distances = farthest_next(points, np.array([first]), rest)
+    return np.concatenate([[first], picks]), np.concatenate([[np.inf], distances])
+
+
+def farthest_next(points: np.ndarray, picked: np.ndarray, budget: Purse) -> tuple[np.ndarray, np.ndarray]:
+    """The traversal gone on with from (p,) int64 distinct rows already `picked`, at least one, which cost nothing.
+
+    Returns the rows picked besides them and their distances, as `farthest_first` does. Time and memory: as if the rows
+    given had been picked here.
+    """
+    traversal = _Traversal(points, picked, budget)
     with workers() as threads:
-        return traversal.run(first, threads)
+        return traversal.run(threads)
 
 
 @compiled()
@@ -72,24 +83,24 @@ class _Pool(NamedTuple):
 
 
 class _Traversal:
-    def __init__(self, points: np.ndarray, budget: Purse) -> None:
+    def __init__(self, points: np.ndarray, picked: np.ndarray, budget: Purse) -> None:
         (self._coarse,), unit = coarse_rows(points)
-        bounds, met = np.empty(len(points)), np.ones(len(points), dtype=np.int64)
+        bounds = distances_to(points, int(picked[0]), np.arange(len(points)))
+        bounds[picked] = -1
+        met = np.ones(len(points), dtype=np.int64)
         self._pool = _Pool(points, self._coarse.steps, self._coarse.lower, unit, bounds, met)
         self._costs, self._left, self._total = budget.costs, budget.left, budget.left
-        self._picks = Chosen(points, self._coarse)
-        self._gains: list[np.ndarray] = []
+        self._picks, self._given = Chosen(points, self._coarse), len(picked)
+        self._picks.add(picked)
+        self._gains: list[np.ndarray] = [np.empty(0)]
 
-    def run(self, first: int, threads: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
-        self._pool.bounds[:] = distances_to(self._pool.points, first, np.arange(len(self._pool.points)))
-        self._pool.bounds[first] = -1
-        self._add(np.array([first]), np.array([np.inf]), self._left - int(self._costs[first]))
+    def run(self, threads: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
         size = WINDOW_ROWS
         while True:
             self._pool.bounds[self._costs > self._left] = -1
             rows, end = _foremost(self._pool.bounds, np.flatnonzero(self._pool.bounds >= 0), size)
             if not len(rows):
-                return self._picks.part().rows, np.concatenate(self._gains)
+                return self._picks.part(self._given).rows, np.concatenate(self._gains)
             stay = self._update_all(rows, end, threads)
             # Few rows stay where bounds are from long ago: then more are brought up to date at once.
             if len(stay) < _FEW_ROWS:
@@ -126,11 +137,8 @@ class _Traversal:
         products = CoarseProducts(len(rows))(codes, codes)
         picked, gains = np.empty(len(rows), dtype=np.int64), np.empty(len(rows))
         count, left = _pick_window(products, rows, self._pool, self._costs, self._left, end, picked, gains)
-        self._add(picked[:count], gains[:count], left)
-
-    def _add(self, rows: np.ndarray, gains: np.ndarray, left: int) -> None:
-        self._picks.add(rows)
-        self._gains.append(gains)
+        self._picks.add(picked[:count])
+        self._gains.append(gains[:count])
         self._left = left
 
 

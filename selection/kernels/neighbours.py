@@ -62,6 +62,12 @@ def mean_distances(
     )
     if reference is None and not whole:
         distances = distances[np.searchsorted(distinct, first)]
+    return means_of(distances, drop_first=drop_first)
+
+
+def means_of(distances: np.ndarray, *, drop_first: bool | None) -> np.ndarray:
+    """`mean_distances` from (n, count) squared distances to the nearest distinct rows, ascending, inf where there is
+    none; count is the number of neighbours, and one more unless `drop_first` is False."""
     if drop_first is None:
         there = distances[:, 0] == 0
         distances[there, :-1] = distances[there, 1:]

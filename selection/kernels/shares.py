@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from siftune.selection.kernels.validation import name_rows
+from siftune.selection.kernels.validation import require_weights
 
 
 def apportion(weights: np.ndarray, capacities: np.ndarray, total: int) -> np.ndarray:
@@ -15,9 +15,7 @@ def apportion(weights: np.ndarray, capacities: np.ndarray, total: int) -> np.nda
     Computed in whole numbers from the weights' own binary values: no rounding decides a share. O(c) a round.
     """
     weights, capacities = np.asarray(weights, dtype=np.float64), np.asarray(capacities, dtype=np.int64)
-    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if wrong.size:
-        raise ValueError(f"weights must be finite and not negative; those at {name_rows(wrong)} are not")
+    require_weights(weights)
     if not 0 <= total <= capacities.sum():
         raise ValueError(f"a total of {total:,} cannot be shared: {int(capacities.sum()):,} at most")
     counts = np.zeros(len(weights), dtype=np.int64)

@@ -26,6 +26,39 @@ def require_finite(values: np.ndarray, what: str) -> None:
         raise ValueError(f"{what} has NaN or infinite values in rows {bad}: compute it again or leave them out")
 
 
+def require_picked(picked: np.ndarray, size: int) -> np.ndarray:
+    """(n,) bool, which rows are among (p,) `picked`; ValueError where they are not distinct rows of the pool."""
+    picked = np.asarray(picked)
+    outside = picked[(picked < 0) | (picked >= size)]
+    if outside.size:
+        raise ValueError(f"rows already picked are not in the pool of {size:,} rows: {name_rows(outside)}")
+    rows, counts = np.unique(picked, return_counts=True)
+    if len(rows) < len(picked):
+        raise ValueError(f"rows already picked are named more than once: {name_rows(rows[counts > 1])}")
+    taken = np.zeros(size, dtype=np.bool_)
+    taken[rows] = True
+    return taken
+
+
+def require_clusters(labels: np.ndarray, weights: np.ndarray, taken: np.ndarray, size: int) -> None:
+    """Refuse (n,) labels, (K,) weights and (n,) bool taken that do not go together; ValueError says what is wrong."""
+    if labels.shape != (size,) or taken.shape != (size,):
+        raise ValueError(f"labels have shape {labels.shape} and taken {taken.shape}, the pool has {size} rows")
+    if taken.dtype != np.bool_:
+        raise ValueError(f"taken has dtype {taken.dtype}, expected bool: one truth value a row")
+    outside = np.flatnonzero((labels < 0) | (labels >= len(weights)))
+    if outside.size:
+        raise ValueError(f"there are {len(weights)} weights and other clusters in rows {name_rows(outside)}")
+    require_weights(weights)
+
+
+def require_weights(weights: np.ndarray) -> None:
+    """Refuse (c,) weights that are NaN, infinite or negative; ValueError names them."""
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if wrong.size:
+        raise ValueError(f"weights must be finite and not negative; those at {name_rows(wrong)} are not")
+
+
 def require_lengths(lengths: np.ndarray | None, size: int, name: str) -> np.ndarray:
     """(n,) int64 token counts, checked: given, one a row, whole and not negative."""
     if lengths is None:

@@ -45,11 +45,16 @@ def unit_matrix(embeddings: np.ndarray) -> np.ndarray:
 
 def unit_block(block: np.ndarray) -> np.ndarray:
     """(b, d) float32 rows of length 1, zero rows left as they are; each depends on its own row alone."""
+    return wide_unit_block(block).astype(np.float32)
+
+
+def wide_unit_block(block: np.ndarray) -> np.ndarray:
+    """The same in float64, which tells rows apart that are much alike."""
     wide = block.astype(np.float64)
     largest = np.abs(wide).max(axis=1, keepdims=True)
     np.divide(wide, largest, out=wide, where=largest > 0)
     lengths = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
-    return np.divide(wide, lengths, out=wide, where=lengths > 0).astype(np.float32)
+    return np.divide(wide, lengths, out=wide, where=lengths > 0)
 
 
 def _checked(raw: np.ndarray, first: int) -> np.ndarray:

@@ -9,8 +9,8 @@ import numpy as np
 
 from siftune.selection.interface import Budget, BudgetError, Features, Selection
 from siftune.selection.kernels.budget import purse
-from siftune.selection.kernels.farthest import farthest_first
-from siftune.selection.kernels.validation import require_embeddings
+from siftune.selection.kernels.farthest import farthest_first, farthest_next
+from siftune.selection.kernels.validation import require_embeddings, require_picked
 from siftune.selection.kernels.vectors import matrix
 
 
@@ -26,6 +26,9 @@ class KCenterGreedy:
     Exact, and independent of threads and blocks. Time: the plain form takes n k d multiplications; here only rows that
     may be the next pick are brought up to date, and most of what is left is done in 8-bit products. Memory: float32
     embeddings, n d bytes, O(k d).
+
+    `extend` goes on from rows that are taken already, at other embeddings if need be: with those of the model trained
+    so far it is the sampling of DiverseEvol (Wu et al. 2023, arXiv 2311.08182).
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({"embeddings"})
@@ -51,3 +54,15 @@ class KCenterGreedy:
             raise BudgetError(f"first={first} has {allowance.costs[first]:,} tokens: more than the whole budget")
         picks, distances = farthest_first(points, first, allowance)
         return Selection(picks, np.where(np.isfinite(distances), distances, np.nan))
+
+    def extend(self, features: Features, picked: np.ndarray, budget: Budget, rng: np.random.Generator) -> Selection:
+        """`budget` more rows besides (p,) int64 rows `picked`, which count as picks from the start; only they are new.
+
+        No chance is involved once there is a pick; without any it is `select`.
+        """
+        if not len(picked):
+            return self.select(features, budget, rng)
+        taken = require_picked(picked, features.size)
+        allowance = purse(features, budget, taken)
+        points = matrix(require_embeddings(features))
+        return Selection(*farthest_next(points, np.asarray(picked, dtype=np.int64), allowance))

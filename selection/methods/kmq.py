@@ -8,10 +8,10 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from siftune.selection.interface import Budget, Features, Selection
-from siftune.selection.kernels.budget import Allowance
-from siftune.selection.kernels.cluster_draw import draw, embedding_clusters, weighted_order
+from siftune.selection.kernels import cluster_draw
+from siftune.selection.kernels.budget import purse
 from siftune.selection.kernels.shares import apportion
-from siftune.selection.kernels.validation import name_rows, require_score
+from siftune.selection.kernels.validation import name_rows, require_clusters, require_score
 
 Weighting = Literal["score", "exp"]
 
@@ -61,17 +61,44 @@ class KMQ:
 
     def select(self, features: Features, budget: Budget, rng: np.random.Generator) -> Selection:
         """Cluster the embeddings and draw; ValueError names rows with NaN, infinite or negative values."""
+        # What is wrong with the scores or the budget is said before the clusters are computed.
+        self._log_weights(require_score(features, self.score))
+        purse(features, budget)
+        labels = self.partition(features, rng)
+        nobody = np.zeros(features.size, dtype=np.bool_)
+        return self.draw(features, labels, np.bincount(labels), nobody, budget, rng)
+
+    def partition(self, features: Features, rng: np.random.Generator) -> np.ndarray:
+        """(n,) int64 cluster of every row, from 0."""
+        clusters = cluster_draw.embedding_clusters(
+            features, self.num_clusters, rng, normalize=self.normalize, restarts=self.restarts
+        )
+        return clusters.labels
+
+    def draw(
+        self,
+        features: Features,
+        labels: np.ndarray,
+        weights: np.ndarray,
+        taken: np.ndarray,
+        budget: Budget,
+        rng: np.random.Generator,
+    ) -> Selection:
+        """Draw from given clusters in proportion to (K,) `weights`, inside each by quality, rows not `taken` (n,) bool.
+
+        What a cluster lacks the others give, in proportion to their weights. Reads the scores alone.
+        """
+        require_clusters(labels, weights, taken, features.size)
         scores = require_score(features, self.score)
         log_weights = self._log_weights(scores)
-        expected = Allowance(features, budget).expected_rows
-        labels = embedding_clusters(
-            features, self.num_clusters, rng, normalize=self.normalize, restarts=self.restarts
-        ).labels
-        sizes = np.bincount(labels)
-        order = weighted_order(log_weights, rng)
+        allowed = purse(features, budget, taken)
+        order = cluster_draw.weighted_order(log_weights, rng)
         if self.replacement:
-            order = _drawn_first(order, labels, log_weights, apportion(sizes, sizes, expected), rng)
-        picks = draw(labels, order, sizes, features, budget)
+            left = np.flatnonzero(~taken)
+            expected = int(np.clip(np.ceil(allowed.left / max(1.0, allowed.costs[left].mean())), 1, len(left)))
+            counts = apportion(weights, np.bincount(labels[left], minlength=len(weights)), expected)
+            order = _drawn_first(order[~taken[order]], labels, log_weights, counts, rng)
+        picks = cluster_draw.draw(labels, order, weights, features, budget, taken)
         return Selection(picks, scores[picks])
 
     def _log_weights(self, scores: np.ndarray) -> np.ndarray:
@@ -90,11 +117,17 @@ class KMQ:
 def _drawn_first(
     order: np.ndarray, labels: np.ndarray, log_weights: np.ndarray, counts: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """`order` with the rows in front that `counts` draws with replacement from each cluster hit, as they are hit."""
-    by_cluster = np.argsort(labels, kind="stable")
-    ends = np.cumsum(np.bincount(labels))
+    """`order` with the rows in front that `counts` draws with replacement from each cluster hit, as they are hit.
+
+    Drawn from are the rows that `order` has, which need not be all.
+    """
+    rows_left = np.sort(order)
+    by_cluster = rows_left[np.argsort(labels[rows_left], kind="stable")]
+    sizes = np.bincount(labels[rows_left], minlength=len(counts))
     first_hit = np.full(len(labels), len(labels), dtype=np.int64)
-    for end, size, count in zip(ends, np.bincount(labels), counts, strict=True):
+    for end, size, count in zip(np.cumsum(sizes), sizes, counts, strict=True):
+        if not count:
+            continue
         rows = by_cluster[end - size : end]
         largest = log_weights[rows].max()
         # A cluster of zero weights only is drawn from uniformly.

@@ -19,7 +19,7 @@ ID_LENGTH = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of a pool, as every stage sees it. At least one assistant turn has text."""
+    """A row of a pool, as every stage sees it. At least one assistant turn has text, but for a model's empty reply."""
 
     id: str
     """`row_id(messages)`; the second copy of the same conversation in a pool that keeps copies has the suffix -2."""
@@ -45,7 +45,11 @@ class Row:
         for index in range(len(self.messages) - 1, -1, -1):
             if says_something(self.messages[index]):
                 return index
-        raise ValueError(f"row {self.id} has no assistant turn with text")
+        # A model's reply may be nothing but the end of its turn.
+        silent = [index for index, message in enumerate(self.messages) if message["role"] == "assistant"]
+        if silent:
+            return silent[-1]
+        raise ValueError(f"row {self.id} has no assistant turn")
 
 
 def says_something(message: Message) -> bool:

@@ -184,6 +184,10 @@ class Pool:
         """The rows at these positions, in this order, one at a time."""
         return (self.row(index) for index in indices)
 
+    def part(self, indices: np.ndarray) -> Pool:
+        """The rows (k,) at these positions, in this order, as a pool in memory."""
+        return Pool(self._table.take(pa.array(indices)))
+
     def conversations(self, start: int, stop: int) -> list[list[Message]]:
         """The messages of rows start to stop (exclusive) alone: the quick way through a pool."""
         return [json.loads(text) for text in self._columns["messages"].slice(start, stop - start).to_pylist()]

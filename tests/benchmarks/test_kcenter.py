@@ -104,3 +104,53 @@ def test_growth(bench: Any) -> None:
     for size, k in [*sizes, (50_000, 500), (50_000, 1_000), (50_000, 5_000)]:
         ours = bench.measure(lambda: _ours(points[:size], k), repeats=2)  # noqa: B023
         bench.row("k-center greedy", f"{size:,} rows, k {k:,}", ours, n=size, k=k)
+
+
+def _extended(points: np.ndarray, picked: np.ndarray, k: int) -> Selection:
+    features = Features(size=len(points), embeddings=points)
+    return KCenterGreedy().extend(features, picked, Budget(k), np.random.default_rng(0))
+
+
+def _incremental_next(points: np.ndarray, picked: np.ndarray, k: int) -> list[int]:
+    """Distances to the rows given first, one after the other, then as `_incremental`."""
+    wide = points.astype(np.float64)
+    nearest = np.full(len(points), np.inf)
+    picks = picked.tolist()
+    for number in range(len(picked) + k - 1):
+        if number >= len(picked):
+            nearest[picks] = -1
+            picks.append(int(nearest.argmax()))
+        difference = wide - wide[picks[number]]
+        nearest = np.minimum(nearest, np.einsum("ij,ij->i", difference, difference))
+    nearest[picks] = -1
+    return [*picks[len(picked) :], int(nearest.argmax())]
+
+
+@pytest.mark.parametrize("clusters", [None, 2_000])
+def test_extend_5k_rows(bench: Any, clusters: int | None) -> None:
+    """500 rows besides 500 given at random, and as the second half of what `select` picks at once."""
+    points = bench.vectors(5_000, DIMENSION, clusters=clusters)
+    picked = np.random.default_rng(0).permutation(5_000)[:500]
+    _extended(points[:300], np.arange(100), 100)
+    ours = bench.measure(lambda: _extended(points, picked, 500), repeats=5)
+    reference = bench.measure(lambda: _incremental_next(points, picked, 500))
+    assert ours.result.indices.tolist() == reference.result
+    size = f"5k x {DIMENSION}, 500 given, 500 more, {clusters or 'no'} clusters"
+    bench.row("k-center extend, distances lowered", size, ours, plain=reference, n=5_000, k=500)
+
+
+@pytest.mark.parametrize("clusters", [None, 2_000])
+def test_extend_against_select_52k_rows(bench: Any, clusters: int | None) -> None:
+    """A pool of Alpaca's size: 1,000 rows at once, the later half besides the earlier, and besides random rows."""
+    points = bench.vectors(52_000, DIMENSION, clusters=clusters)
+    _extended(points[:300], np.arange(100), 100)
+    whole = bench.measure(lambda: _ours(points, 1_000), repeats=3)
+    given = whole.result.indices[:500]
+    more = bench.measure(lambda: _extended(points, given, 500), repeats=3)
+    assert more.result.indices.tolist() == whole.result.indices[500:].tolist()
+    size = f"52k x {DIMENSION}, {clusters or 'no'} clusters"
+    bench.row("k-center greedy", f"{size}, k 1,000", whole, n=52_000, k=1_000)
+    bench.row("k-center extend", f"{size}, its first 500 given, 500 more", more, n=52_000, k=500)
+    scattered = np.random.default_rng(0).permutation(52_000)[:5_000]
+    besides = bench.measure(lambda: _extended(points, scattered, 1_000))
+    bench.row("k-center extend", f"{size}, 5,000 random given, 1,000 more", besides, n=52_000, k=1_000)

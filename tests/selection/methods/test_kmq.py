@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from siftune.selection.interface import Budget, Features
-from siftune.selection.methods.kmq import KMQ, _drawn_first
+from siftune.selection.methods.kmq import KMQ, Weighting, _drawn_first
 
 GROUPS = np.repeat([0, 1], [6, 3])
 EMBEDDINGS = (1000.0 * GROUPS + np.tile([0.0, 1, 2], 3)).astype(np.float32)[:, None]
@@ -68,6 +68,49 @@ def test_rows_of_quality_zero(replacement: bool) -> None:
         seen.update(picks)
     assert all(35 < seen[row] < 100 for row in (6, 7, 8))  # 67 expected
     assert len(_draw([0] * 9, 9, 0, replacement=replacement)) == 9
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+def test_rounds_draw_by_weight_and_quality_from_what_is_left(replacement: bool) -> None:
+    """Weights 1 : 3 of clusters 0 and 1, row 8 taken: of four, cluster 1 has two to give and cluster 0 gives two."""
+    seen: Counter[int] = Counter()
+    alone: Counter[int] = Counter()
+    features = _features([5, 1, 1, 1, 1, 1, 1, 3, 6])
+    taken = np.isin(np.arange(9), [8])
+    method = KMQ(num_clusters=2, replacement=replacement)
+    for seed in range(600):
+        rng = np.random.default_rng(seed)
+        picks = method.draw(features, GROUPS, np.array([0.25, 0.75]), taken, Budget(4), rng).indices
+        assert sorted(GROUPS[picks].tolist()) == [0, 0, 1, 1]
+        assert set(picks[GROUPS[picks] == 1].tolist()) == {6, 7}
+        seen.update(picks.tolist())
+        alone.update(method.draw(features, GROUPS, np.array([0.0, 1]), taken, Budget(1), rng).indices.tolist())
+    assert abs(seen[0] / 600 - 7 / 9) < 0.08
+    assert abs(alone[7] / 600 - 3 / 4) < 0.08
+    assert set(alone) == {6, 7}
+
+
+@pytest.mark.parametrize("weighting", ["score", "exp"])
+@pytest.mark.parametrize("replacement", [False, True])
+def test_rounds_meet_the_budget_whatever_is_left(replacement: bool, weighting: Weighting) -> None:
+    """Clusters empty, used up, of weight 0 or nearly; scores of 0; budgets up to all that is left."""
+    rng = np.random.default_rng(0)
+    method = KMQ(num_clusters=2, replacement=replacement, weighting=weighting)
+    for trial in range(60):
+        size, clusters = int(rng.integers(2, 60)), int(rng.integers(1, 9))
+        scores = np.where(rng.random(size) < 0.3, 0.0, rng.random(size))
+        features = Features(size=size, scores={"deita": scores}, num_tokens=rng.integers(1, 9, size))
+        labels, taken = rng.integers(0, clusters, size), rng.random(size) < rng.random()
+        weights = np.where(rng.random(clusters) < 0.3, rng.choice([0.0, 1e-320, 1e-200]), rng.random(clusters))
+        left = np.flatnonzero(~taken)
+        for amount in {1, len(left) // 2, len(left)} - {0} if len(left) else set():
+            draws = [
+                method.draw(features, labels, weights, taken, Budget(amount), np.random.default_rng(trial)).indices
+                for _ in range(2)
+            ]
+            assert draws[0].tolist() == draws[1].tolist()
+            assert len(set(draws[0].tolist())) == amount
+            assert set(draws[0].tolist()) <= set(left.tolist())
 
 
 @pytest.mark.parametrize("replacement", [False, True])
