@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import (
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from siftune.finetune.chat import Message, encode_text, end_of_turn, render_prompt
+from siftune.finetune.decoding import Decoding
 
 POSITIONS_PER_BATCH = {"cpu": 8192, "cuda": 32768}
 """Positions of a batch by device, prompt, padding and reply counted: what the key-value cache holds at a time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decoding:
-    """How a reply is drawn from the model; what the model's authors ship as their own settings is not looked at."""
-
-    max_new_tokens: int = 256
-    """Tokens after which a reply is cut."""
-    temperature: float = 0.0
-    """Divides the logits before a token is drawn; 0 takes the likeliest token."""
-    top_p: float = 1.0
-    """Tokens are drawn from the likeliest ones that together have at least this probability (nucleus sampling)."""
-    positions_per_batch: int | None = field(default=None, metadata={"identity": False})
-    """Positions of a batch, prompt, padding and reply counted: changes speed and memory, never the result (beyond
-    rounding). null: 8192 on a CPU, 32768 on a GPU."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "positions_per_batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
-        if self.temperature < 0:
-            raise ValueError(f"temperature={self.temperature} must not be negative")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p={self.top_p} must be above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -70,6 +41,9 @@ class ReplyGenerator:
         self._positions = decoding.positions_per_batch or POSITIONS_PER_BATCH[model.device.type]
         self._ends = end_tokens(model, tokenizer)
         self._marker = end_of_turn(tokenizer)
+        takes = inspect.signature(self._model.forward).parameters.values()
+        can_cut = any(one.name == "logits_to_keep" or one.kind is one.VAR_KEYWORD for one in takes)
+        self._last_only = {"logits_to_keep": 1} if can_cut else {}
         self.room: int | None = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         """Positions that a prompt and its reply have together; None where the model sets no limit."""
 
@@ -79,7 +53,7 @@ class ReplyGenerator:
         seeds: Sequence[int] | None = None,
         progress: Callable[[int], None] = lambda rows: None,
     ) -> list[Reply]:
-        """The replies to the prompts, in their order; `progress` is told after each batch how many prompts it had.
+        """The replies to the prompts, in their order; `progress` is told whenever some have ended.
 
         `seeds`, one a prompt, are needed where the temperature is above 0: a prompt and its seed make the reply, in
         float32 independently of the other prompts.
@@ -102,9 +76,8 @@ class ReplyGenerator:
         replies: dict[int, Reply] = {}
         for batch in self._batches([len(prompt) for prompt in prompts]):
             own_seeds = [0 if seeds is None else seeds[row] for row in batch]
-            found = self._batch([prompts[row] for row in batch], own_seeds)
+            found = self._batch([prompts[row] for row in batch], own_seeds, progress)
             replies |= zip(batch, found, strict=True)
-            progress(len(batch))
         return [replies[row] for row in range(len(prompts))]
 
     def _check_lengths(self, prompts: Sequence[Sequence[int]]) -> None:
@@ -127,47 +100,65 @@ class ReplyGenerator:
         return batches
 
     @torch.inference_mode()
-    def _batch(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Reply]:
-        width, pad = max(map(len, prompts)), int(self._tokenizer.pad_token_id)
-        ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-        own = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        processors = LogitsProcessorList()
-        if self._decoding.temperature > 0:
-            processors.append(_Draw(seeds, self._decoding.temperature, self._decoding.top_p))
-        generated = self._model.generate(
-            input_ids=ids.to(self._model.device),
-            attention_mask=own.to(self._model.device),
-            generation_config=self._generation_config(pad),
-            logits_processor=processors,
-            tokenizer=self._tokenizer,
-        )
-        return [self._reply(row, pad) for row in generated[:, width:].tolist()]
+    def _batch(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], progress: Callable[[int], None]
+    ) -> list[Reply]:
+        choose = _Choice(seeds, self._decoding.temperature, self._decoding.top_p)
+        said: list[list[int]] = [[] for _ in prompts]
+        going, cache = list(range(len(prompts))), DynamicCache(config=self._model.config)
+        tokens, seen = self._padded(prompts)
+        for _ in range(self._decoding.max_new_tokens):
+            chosen = choose(self._next_logits(tokens, seen, cache), going)
+            for row, token in zip(going, chosen.tolist(), strict=True):
+                said[row].append(token)
+            kept = [place for place, row in enumerate(going) if not self._has_ended(said[row])]
+            if not kept:
+                break
+            if len(kept) < len(going):
+                progress(len(going) - len(kept))
+                # Nothing more is computed of a reply that has ended.
+                where = torch.tensor(kept, device=tokens.device)
+                cache.batch_select_indices(where)
+                seen, chosen, going = seen[where], chosen[where], [going[place] for place in kept]
+            tokens, seen = chosen[:, None], torch.cat([seen, seen.new_ones(len(going), 1)], dim=1)
+        progress(len(going))
+        return [self._reply(row) for row in said]
 
-    def _generation_config(self, pad: int) -> GenerationConfig:
-        # What is left out here would be taken from the model's own generation config.
-        return GenerationConfig(
-            max_new_tokens=self._decoding.max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            repetition_penalty=1.0,
-            no_repeat_ngram_size=0,
+    def _padded(self, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T) tokens, padded on the left, and which of them are the prompts' own."""
+        width, pad, device = max(map(len, prompts)), int(self._tokenizer.pad_token_id), self._model.device
+        ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+        own = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
+        return ids, own
+
+    def _next_logits(self, tokens: torch.Tensor, seen: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
+        """(B, V) float32 after (B, t) further tokens; `seen` (B, T) says which of all tokens so far are no padding."""
+        positions = (seen.cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+        output = self._model(
+            input_ids=tokens,
+            attention_mask=seen,
+            position_ids=positions,
+            past_key_values=cache,
             use_cache=True,
-            eos_token_id=self._ends,
-            pad_token_id=pad,
-            stop_strings=[self._marker] if self._marker else None,
+            **self._last_only,
         )
+        logits: torch.Tensor = output.logits[:, -1].float()
+        return logits
 
-    def _reply(self, generated: list[int], pad: int) -> Reply:
-        end = next((at for at, token in enumerate(generated) if token in self._ends), None)
-        if end is not None:
-            return Reply(self._decode(generated[:end]), end + 1, ended=True)
-        while generated and generated[-1] == pad:
-            generated = generated[:-1]
-        # A template's end of turn that is several tokens of this vocabulary stands in the text.
-        text = str(self._tokenizer.decode(generated, skip_special_tokens=False))
-        ended = bool(self._marker) and self._marker in text
-        before = text.partition(self._marker)[0] if ended else self._decode(generated)
-        return Reply(before, len(generated), ended)
+    def _has_ended(self, said: list[int]) -> bool:
+        if said[-1] in self._ends:
+            return True
+        # A template's end of turn that is several tokens of this vocabulary: no more of them than it has characters.
+        return bool(self._marker) and self._marker in self._text(said[-len(self._marker) :])
+
+    def _reply(self, said: list[int]) -> Reply:
+        if said[-1] in self._ends:
+            return Reply(self._decode(said[:-1]), len(said), ended=True)
+        before, marker, _ = self._text(said).partition(self._marker) if self._marker else ("", "", "")
+        return Reply(before if marker else self._decode(said), len(said), ended=bool(marker))
+
+    def _text(self, tokens: list[int]) -> str:
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=False))
 
     def _decode(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
@@ -183,22 +174,23 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> li
     return sorted(token for token in tokens if token is not None)
 
 
-class _Draw(LogitsProcessor):
-    """Draws the next token of each row by the row's own random numbers, and leaves only that token possible."""
+class _Choice:
+    """The next token of each row: the likeliest, or one drawn by the row's own random numbers."""
 
     def __init__(self, seeds: Sequence[int], temperature: float, top_p: float) -> None:
         self._generators = [np.random.default_rng(seed) for seed in seeds]
         self._temperature = temperature
         self._top_p = top_p
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """(B, V) scores that are -inf at all tokens but the one drawn."""
-        chances, tokens = (scores.double() / self._temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
+    def __call__(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """(B,) tokens by (B, V) logits, which are those of these rows."""
+        if self._temperature == 0:
+            return logits.argmax(-1)
+        chances, tokens = (logits.double() / self._temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
         upto = chances.cumsum(-1)
         # The tokens before which less than top_p is gathered.
         kept = (upto - chances < self._top_p).sum(-1, keepdim=True)
         total = upto.gather(1, kept - 1)
-        draws = torch.tensor([[generator.random()] for generator in self._generators], device=scores.device)
+        draws = torch.tensor([[self._generators[row].random()] for row in rows], device=logits.device)
         place = torch.minimum(torch.searchsorted(upto, draws.double() * total, right=True), kept - 1)
-        drawn = torch.full_like(scores, -torch.inf)
-        return drawn.scatter_(1, tokens.gather(1, place), 0.0)  # type: ignore[return-value]
+        return tokens.gather(1, place)[:, 0]

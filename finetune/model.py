@@ -47,21 +47,32 @@ def load_tokenizer(ref: ModelRef, *, chats: bool = True) -> PreTrainedTokenizerB
     return tokenizer
 
 
-def load_causal_lm(ref: ModelRef, *, dtype: DType | None = None, device: torch.device | None = None) -> PreTrainedModel:
-    """The language model in evaluation mode, with its adapter if any, in `dtype` (default: ref.dtype) on `device`."""
+def load_causal_lm(
+    ref: ModelRef, *, dtype: DType | None = None, device: torch.device | None = None, merged: bool = False
+) -> PreTrainedModel:
+    """The language model in evaluation mode, with its adapter if any, in `dtype` (default: ref.dtype) on `device`.
+
+    With `merged` the adapter is added into the weights (in memory): a pass is as fast as without one, and the model is
+    of its own class. In 16 bits the sum is rounded, as it is by finetune.merge=true.
+    """
     model = _load_model(AutoModelForCausalLM, ref, resolve_dtype(dtype or ref.dtype))
     if ref.adapter is not None:
         # Imported here: it takes seconds, and only models with an adapter need it.
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, ref.adapter)
+        model = model.merge_and_unload() if merged else model
     return model.to(device or resolve_device()).eval()
 
 
 def load_backbone(ref: ModelRef) -> PreTrainedModel:
-    """The model without its language-model head, in evaluation mode: what gives hidden states (no adapters)."""
+    """The model without its language-model head, in evaluation mode: what gives hidden states; with its adapter, if
+    any, added into the weights."""
     if ref.adapter is not None:
-        raise ModelLoadError(f"{ref.path} with the adapter {ref.adapter}: merge the adapter to encode with it")
+        # Adapters are trained, and so named, with the head.
+        model: Any = load_causal_lm(ref, merged=True)
+        backbone: PreTrainedModel = model.base_model
+        return backbone
     return _load_model(AutoModel, ref, resolve_dtype(ref.dtype)).to(resolve_device()).eval()
 
 

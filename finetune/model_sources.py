@@ -1,20 +1,20 @@
-"""Where a base model comes from: the hub or a folder, a GGUF file in a Python package, or random weights for tests."""
+"""Where a model comes from: the hub or a folder, a GGUF file in a package, random weights, a training of siftune's."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from siftune.finetune.digests import content_digest, file_digest, folder_digest
 from siftune.finetune.templates import template_text
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
-_WHOLE_FILE = 64 << 20
-_SAMPLES, _SAMPLE = 256, 256 << 10
+ADAPTER, MODEL = "adapter", "model"
+"""Folders that fine-tuning leaves: an adapter, or a whole model."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class _Source(ABC):
         """Digests of the weights and of the chat template, for the fingerprint."""
         if self.chat_template is None:
             return self._weights()
-        return self._weights() | {"chat_template": _digest(template_text(self.chat_template).encode())}
+        return self._weights() | {"chat_template": content_digest(template_text(self.chat_template).encode())}
 
     def reference(self, folder: Path | None) -> ModelRef:
         """Where to load it from: `folder` is where `build` wrote, None for a source that needs no build."""
@@ -192,39 +192,56 @@ class RandomModel(_Source):
         return {}
 
 
-Model = HubModel | PackagedModel | RandomModel
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel(_Source):
+    """A model that a stage of siftune's fine-tuned; made by `after` in a run, never named in a config."""
+
+    needs_build: ClassVar[bool] = False
+
+    base: HubModel | PackagedModel | RandomModel = field(metadata={"identity": False})
+    """What the training started from (the first one, where one went on with another's result)."""
+    base_folder: Path | None = field(metadata={"identity": False})
+    """Where `base.build` wrote; None for a source that needs no build."""
+    folder: Path = field(metadata={"identity": False})
+    """Where `finetune` wrote."""
+    checkpoint: str
+    """The fingerprint of the training, which covers the base model too."""
+
+    @classmethod
+    def after(
+        cls, base: HubModel | PackagedModel | RandomModel, base_folder: Path | None, folder: Path, checkpoint: str
+    ) -> TrainedModel:
+        """The model that a training of `base` leaves in `folder`; its template, length and format are the base's."""
+        return cls(
+            name=f"{base.name}-{checkpoint[:8]}",
+            chat_template=base.chat_template,
+            max_length=base.max_length,
+            dtype=base.dtype,
+            base=base,
+            base_folder=base_folder,
+            folder=folder,
+            checkpoint=checkpoint,
+        )
+
+    def build(self, folder: Path) -> None:
+        """Nothing is built: the training wrote it."""
+
+    def reference(self, folder: Path | None) -> ModelRef:
+        """The whole model, or the base model and the adapter; `folder` is not used."""
+        return trained_reference(self.base.reference(self.base_folder), self.folder)
+
+    def _weights(self) -> dict[str, str]:
+        return {}
 
 
-def folder_digest(folder: Path) -> str:
-    """Digest of a model folder's files by name and content; of files above 64 MiB, the size and 256 spread-out samples.
-
-    A fine-tuned variant differs all over its weights, so samples tell it apart without reading 15 GB at every start.
-    """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(folder)))
-    parts = [f"{path.relative_to(folder).as_posix()}:{file_digest(path)}" for path in files]
-    return _digest("\n".join(parts).encode())
+Model = HubModel | PackagedModel | RandomModel | TrainedModel
 
 
-def file_digest(path: Path) -> str:
-    """Digest of a file's content (of a file above 64 MiB, of its size and of 256 samples of it)."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        if size <= _WHOLE_FILE:
-            digest.update(file.read())
-        else:
-            for i in range(_SAMPLES):
-                file.seek(i * (size - _SAMPLE) // (_SAMPLES - 1))
-                digest.update(file.read(_SAMPLE))
-    return digest.hexdigest()
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def trained_reference(base: ModelRef, folder: Path) -> ModelRef:
+    """Where to load the model that `finetune` left in `folder`: a whole model, or the base model and an adapter."""
+    if (folder / MODEL).is_dir():
+        return replace(base, path=str(folder / MODEL), revision=None, adapter=None)
+    return replace(base, adapter=str(folder / ADAPTER))
 
 
 def _commit(path: str, revision: str | None) -> str:

@@ -8,13 +8,16 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from siftune.finetune.model import explained, load_tokenizer
-from siftune.finetune.model_sources import Model, PackagedModel, RandomModel
+from siftune.finetune.model_sources import Model, PackagedModel, RandomModel, TrainedModel
 from siftune.finetune.templates import template_text
 from siftune.finetune.tiny import byte_tokenizer, tiny_config
 
 
 def outline(model: Model, folder: Path | None) -> tuple[Any, PreTrainedTokenizerBase]:
     """The model's config and its tokenizer; `folder` is where it is or will be built, None where it needs no build."""
+    if isinstance(model, TrainedModel):
+        # Training changes no size, and a plan looks before there is anything trained.
+        return outline(model.base, model.base_folder)
     if not model.needs_build or (folder is not None and (folder / "config.json").is_file()):
         reference = model.reference(folder)
         with explained(reference.path):

@@ -14,10 +14,9 @@ from safetensors.torch import save_file
 
 from siftune.finetune.checkpoints import wait_for_all
 from siftune.finetune.config import FinetuneConfig
-from siftune.finetune.model import ModelRef, load_causal_lm, resolve_dtype
+from siftune.finetune.model import load_causal_lm, resolve_dtype
+from siftune.finetune.model_sources import ADAPTER, MODEL, ModelRef
 from siftune.finetune.trainer import AssistantTrainer
-
-ADAPTER, MODEL = "adapter", "model"
 
 LEFTOVERS = ("training_args.bin", "README.md")
 """Files that libraries add and nobody reads: a pickle, and a model card that knows nothing of the run."""

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig
 from transformers import PreTrainedTokenizerBase, TrainerCallback, set_seed
 from transformers.utils import logging
 from trl import SFTConfig
 
+from siftune.finetune.adapters import check_goes_on, lora_config, resumed_adapter
 from siftune.finetune.batches import GlobalBatchSampler
 from siftune.finetune.checkpoints import CheckpointKeeper, last_complete, prune, wait_for_all
-from siftune.finetune.config import FinetuneConfig, LoraSettings, world_size
+from siftune.finetune.config import FinetuneConfig, world_size
 from siftune.finetune.data import TrainingData, pack, tokenize_rows, with_blank_row
 from siftune.finetune.model import ModelRef, load_causal_lm, load_tokenizer, resolve_dtype
-from siftune.finetune.result import ADAPTER, MODEL, save_result
+from siftune.finetune.result import save_result
 from siftune.finetune.trainer import AssistantTrainer
 from siftune.finetune.watch import CurveWriter, FiniteGradients, Progress, curve
 from siftune.selection.pool.rows import Row
@@ -64,13 +63,13 @@ def finetune(
 ) -> FinetuneSummary:
     """Train `ref` on `rows`, whose order does not matter; see `trained_reference` for what it leaves in `folder`.
 
+    Where `ref` has an adapter, that adapter is trained further, and the one left behind takes its place.
     A run that was stopped is resumed from its last complete checkpoint and gives the losses and weights of an
     undisturbed one. Under torchrun or accelerate every process calls this, and process 0 writes.
     TrainingDataError when no row has anything to train on; NonFiniteLossError when training diverges.
     """
     start = time.monotonic()
-    if ref.adapter is not None:
-        raise ValueError(f"the base model already has the adapter {ref.adapter}: fine-tuning starts from a base model")
+    check_goes_on(ref, config)
     processes = world_size()
     micro_batch = config.micro_batch(processes)
     tokenizer = load_tokenizer(ref)
@@ -90,13 +89,6 @@ def finetune(
         prune(folder / "checkpoints", config.keep_checkpoints)
     wait_for_all()
     return _summary(data, batches, curve(trainer.state.log_history), steps, time.monotonic() - start)
-
-
-def trained_reference(base: ModelRef, folder: Path) -> ModelRef:
-    """Where to load the model that `finetune` left in `folder`: a whole model, or the base model and an adapter."""
-    if (folder / MODEL).is_dir():
-        return dataclasses.replace(base, path=str(folder / MODEL), revision=None)
-    return dataclasses.replace(base, adapter=str(folder / ADAPTER))
 
 
 @contextmanager
@@ -165,10 +157,13 @@ def _trainer(
     folder: Path,
     callbacks: Sequence[TrainerCallback],
 ) -> AssistantTrainer:
+    bare, lora = replace(ref, adapter=None), None if config.lora is None else lora_config(config.lora)
     # Weights that are trained stay in float32: updates of 1e-5 are lost in bfloat16. Frozen ones need no such digits.
-    model = load_causal_lm(ref, dtype="float32" if config.method == "full" else None, device=torch.device("cpu"))
+    model: Any = load_causal_lm(bare, dtype="float32" if config.method == "full" else None, device=torch.device("cpu"))
     # The adapters are drawn before the trainer sets its own seed.
     set_seed(args.seed)
+    if ref.adapter is not None and lora is not None:
+        model, lora = resumed_adapter(model, ref.adapter, lora), None
     own: list[TrainerCallback] = [FiniteGradients(), CheckpointKeeper(config.keep_checkpoints), Progress()]
     return AssistantTrainer(
         batches=batches,
@@ -176,19 +171,8 @@ def _trainer(
         args=args,
         train_dataset=with_blank_row(data.dataset) if world_size() > 1 else data.dataset,
         processing_class=tokenizer,
-        peft_config=_lora(config.lora) if config.lora is not None else None,
+        peft_config=lora,
         callbacks=[*own, CurveWriter(folder / "training_log.jsonl"), *callbacks],
-    )
-
-
-def _lora(settings: LoraSettings) -> LoraConfig:
-    modules: Any = settings.target_modules
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=modules if isinstance(modules, str) else list(modules),
     )
 
 

@@ -22,35 +22,43 @@ _ARRAYS = ("embeddings", "tags", "trajectories", "sources", "num_tokens", "num_r
 
 
 def read_candidates(path: Path, pool: Pool) -> np.ndarray:
-    """(c,) int64 ascending rows of the pool whose ids a file lists: one a line, or JSONL rows with a key `id`, such as
-    the subset.jsonl of an earlier selection (a folder stands for the subset.jsonl in it)."""
+    """(c,) int64 ascending rows of the pool that a file lists (see `read_rows`)."""
+    return np.unique(read_rows(path, pool, "candidates"))
+
+
+def read_rows(path: Path, pool: Pool, key: str) -> np.ndarray:
+    """(k,) int64 rows of the pool whose ids a file lists, in its order and as often as it does: one a line, or JSONL
+    rows with a key `id`, such as the subset.jsonl of an earlier selection (a folder stands for the subset.jsonl in it).
+
+    PoolError names the config's `key`, the file and the line.
+    """
     path = path / "subset.jsonl" if path.is_dir() else path
     if not path.is_file():
-        raise PoolError(f"candidates={path}: there is no such file")
+        raise PoolError(f"{key}={path}: there is no such file")
     with path.open(encoding="utf-8") as file:
-        wanted = [_id_of(line, path, number) for number, line in enumerate(file, start=1) if line.strip()]
+        wanted = {n: _id_of(line, f"{key}={path}", n) for n, line in enumerate(file, start=1) if line.strip()}
     if not wanted:
-        raise PoolError(f"candidates={path} lists no id")
+        raise PoolError(f"{key}={path} lists no id")
     known = {name: row for row, name in enumerate(pool.ids.tolist())}
-    if wanted[0] not in known and (own := pool.own_ids()) is not None:
+    if next(iter(wanted.values())) not in known and (own := pool.own_ids()) is not None:
         known = {name: row for row, name in enumerate(own.tolist())}
-    missing = [name for name in wanted if name not in known]
+    missing = [f"{name} (line {number})" for number, name in wanted.items() if name not in known]
     if missing:
         shown = ", ".join(missing[:3])
         raise PoolError(
-            f"candidates={path}: {len(missing):,} of {len(wanted):,} ids are not in the pool, e.g. {shown}; ids are "
+            f"{key}={path}: {len(missing):,} of {len(wanted):,} ids are not in the pool, e.g. {shown}; ids are "
             "the rows' own, where each has one, or those that siftune gives (column `id` of a subset.jsonl)"
         )
-    return np.unique([known[name] for name in wanted])
+    return np.array([known[name] for name in wanted.values()], dtype=np.int64)
 
 
-def _id_of(line: str, path: Path, number: int) -> str:
+def _id_of(line: str, say: str, number: int) -> str:
     if not line.lstrip().startswith("{"):
         return line.strip()
     try:
         return str(json.loads(line)["id"])
     except (ValueError, KeyError) as error:
-        raise PoolError(f"candidates={path}: line {number} is no JSON object with an id") from error
+        raise PoolError(f"{say}: line {number} is no JSON object with an id") from error
 
 
 def restrict(features: Features, rows: np.ndarray) -> Features:

@@ -10,7 +10,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from siftune.finetune.chat import Message
-from siftune.finetune.generate import Decoding, Reply, ReplyGenerator, _Draw, end_tokens
+from siftune.finetune.decoding import Decoding
+from siftune.finetune.generate import Reply, ReplyGenerator, _Choice, end_tokens
 from siftune.finetune.model import load_causal_lm, load_tokenizer
 from siftune.finetune.model_sources import ModelRef
 
@@ -58,6 +59,25 @@ def test_a_reply_does_not_depend_on_the_rows_batched_with_it(
     assert len({reply.text for reply in alone}) == len(PROMPTS)
 
 
+def test_nothing_is_computed_of_a_reply_that_has_ended(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens that the model says are made ends of the turn, so that replies end at different steps."""
+    together = generator(model, tokenizer, max_new_tokens=20)
+    alone = generator(model, tokenizer, max_new_tokens=20, positions_per_batch=1)
+    said = [tokenizer.encode(reply.text) for reply in alone.replies(PROMPTS)]
+    ends = sorted({said[0][3], said[1][6], said[2][9]})
+    monkeypatch.setattr(together, "_ends", ends)
+    monkeypatch.setattr(alone, "_ends", ends)
+    rows, told, plain = [], [], together._next_logits
+    monkeypatch.setattr(together, "_next_logits", lambda *args: rows.append(len(args[0])) or plain(*args))
+    replies = together.replies(PROMPTS, progress=told.append)
+    assert replies == alone.replies(PROMPTS)
+    assert len({reply.tokens for reply in replies}) > 2
+    assert sum(rows) == sum(reply.tokens for reply in replies)
+    assert sum(told) == len(PROMPTS)
+
+
 def test_greedy_replies_are_those_of_plain_decoding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     lm = generator(model, tokenizer)
     for ids, reply in zip(lm.encode(PROMPTS), lm.replies(PROMPTS), strict=True):
@@ -79,11 +99,11 @@ def test_the_seed_makes_the_drawn_reply(model: PreTrainedModel, tokenizer: PreTr
 def test_tokens_are_drawn_by_their_probability_within_top_p() -> None:
     logits = torch.log(torch.tensor([0.15, 0.5, 0.05, 0.3]))
     rows = 4000
-    drawn = _Draw(list(range(rows)), 1.0, 1.0)(None, logits.repeat(rows, 1)).argmax(-1).tolist()  # type: ignore[arg-type]
+    drawn = _Choice(range(rows), 1.0, 1.0)(logits.repeat(rows, 1), range(rows)).tolist()
     counts = Counter(drawn)
     for token, share in enumerate((0.15, 0.5, 0.05, 0.3)):
         assert counts[token] / rows == pytest.approx(share, abs=0.03)
-    nucleus = _Draw(list(range(rows)), 1.0, 0.8)(None, logits.repeat(rows, 1)).argmax(-1).tolist()  # type: ignore[arg-type]
+    nucleus = _Choice(range(rows), 1.0, 0.8)(logits.repeat(rows, 1), range(rows)).tolist()
     assert set(nucleus) == {1, 3}
     assert Counter(nucleus)[1] / rows == pytest.approx(0.625, abs=0.03)
 

@@ -11,8 +11,9 @@ from huggingface_hub.errors import GatedRepoError
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from siftune.finetune import model as loading
+from siftune.finetune.digests import file_digest, folder_digest
 from siftune.finetune.model import ModelLoadError, load_backbone, load_causal_lm, load_tokenizer, resolve_dtype
-from siftune.finetune.model_sources import HubModel, ModelRef, PackagedModel, RandomModel, file_digest, folder_digest
+from siftune.finetune.model_sources import HubModel, ModelRef, PackagedModel, RandomModel
 from siftune.finetune.templates import shipped_templates, template_text
 from siftune.finetune.tiny import byte_tokenizer
 from siftune.runs.fingerprint import fingerprint
@@ -55,7 +56,7 @@ def test_backbone_has_no_language_model_head(tiny: Path) -> None:
     assert backbone.get_output_embeddings() is None
 
 
-def test_adapter_is_put_on_the_model_but_not_under_an_encoder(tiny: Path, tmp_path: Path) -> None:
+def test_an_adapter_is_put_on_the_model_or_added_into_its_weights(tiny: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
     reference = ModelRef(str(tiny), dtype="float32")
@@ -64,13 +65,17 @@ def test_adapter_is_put_on_the_model_but_not_under_an_encoder(tiny: Path, tmp_pa
     adapted.save_pretrained(str(tmp_path))
     with_adapter = ModelRef(str(tiny), dtype="float32", adapter=str(tmp_path))
     ids = torch.arange(12)[None]
+    merged, backbone = load_causal_lm(with_adapter, merged=True), load_backbone(with_adapter)
     with torch.inference_mode():
         got, expected = load_causal_lm(with_adapter)(ids).logits, adapted(ids).logits
-        plain = load_causal_lm(reference)(ids).logits
+        plain, added = load_causal_lm(reference)(ids).logits, merged(ids).logits
+        hidden, of_model = backbone(ids).last_hidden_state, adapted(ids, output_hidden_states=True).hidden_states[-1]
     torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(added, expected)
+    torch.testing.assert_close(hidden, of_model)
     assert not torch.allclose(got, plain)
-    with pytest.raises(ModelLoadError, match="merge the adapter"):
-        load_backbone(with_adapter)
+    assert type(merged) is type(load_causal_lm(reference))
+    assert type(backbone) is type(load_backbone(reference))
 
 
 def test_dtype_by_name_and_by_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,8 +200,8 @@ def test_identity_follows_weights_and_template_not_places_and_names(tiny: Path, 
 
 
 def test_big_files_are_sampled_over_their_whole_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("siftune.finetune.model_sources._WHOLE_FILE", 1000)
-    monkeypatch.setattr("siftune.finetune.model_sources._SAMPLE", 64)
+    monkeypatch.setattr("siftune.finetune.digests._WHOLE_FILE", 1000)
+    monkeypatch.setattr("siftune.finetune.digests._SAMPLE", 64)
     path = tmp_path / "weights"
     path.write_bytes(bytes(100_000))
     before = file_digest(path)

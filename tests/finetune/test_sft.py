@@ -22,8 +22,8 @@ from siftune.finetune.checkpoints import last_complete
 from siftune.finetune.config import FinetuneConfig, LoraSettings
 from siftune.finetune.data import tokenize_rows
 from siftune.finetune.model import load_causal_lm, load_tokenizer
-from siftune.finetune.model_sources import ModelRef, PackagedModel
-from siftune.finetune.sft import FinetuneSummary, finetune, trained_reference
+from siftune.finetune.model_sources import ModelRef, PackagedModel, trained_reference
+from siftune.finetune.sft import FinetuneSummary, finetune
 from siftune.finetune.watch import NonFiniteLossError
 from siftune.selection.pool.rows import Row
 
@@ -244,9 +244,76 @@ def test_full_fine_tuning_saves_the_model_in_its_own_format(exact: ModelRef, row
     assert load_causal_lm(trained_reference(half, tmp_path)).dtype == torch.bfloat16
 
 
-def test_an_adapter_is_not_fine_tuned_again(exact: ModelRef, rows: list[Row], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="already has the adapter"):
-        finetune(dataclasses.replace(exact, adapter="somewhere"), rows, config(), tmp_path, 0)
+@pytest.fixture
+def adapted(exact: ModelRef, rows: list[Row], tmp_path: Path) -> ModelRef:
+    """The tiny model with an adapter of an earlier training."""
+    finetune(exact, rows[:10], config(learning_rate=1e-2), tmp_path / "earlier", 0)
+    return trained_reference(exact, tmp_path / "earlier")
+
+
+def test_a_continued_training_begins_with_the_loss_of_base_and_adapter(
+    exact: ModelRef, adapted: ModelRef, rows: list[Row], tmp_path: Path
+) -> None:
+    one_step = config(max_steps=1, global_batch_size=32)
+    summary = finetune(adapted, rows, one_step, tmp_path / "step", 1)
+    assert summary.final_loss == pytest.approx(mean_loss_by_hand(adapted, rows), rel=1e-5)
+    assert summary.final_loss < 0.99 * mean_loss_by_hand(exact, rows)
+    finetune(adapted, rows, config(), tmp_path / "on", 1)
+    old, new = adapter(tmp_path / "earlier"), adapter(tmp_path / "on")
+    assert {name: value.shape for name, value in old.items()} == {name: value.shape for name, value in new.items()}
+    assert mean_loss_by_hand(trained_reference(exact, tmp_path / "on"), rows) < summary.final_loss
+
+
+def test_a_continued_training_that_was_killed_ends_as_if_undisturbed(
+    adapted: ModelRef, rows: list[Row], tmp_path: Path
+) -> None:
+    settings = SETTINGS | {"lora": {"rank": 4, "alpha": 8, "dropout": 0.2}}
+    whole = finetune(adapted, rows, config(lora=settings["lora"]), tmp_path / "whole", 5)
+    assert run(write_job(tmp_path / "killed", adapted, rows, settings, die_while_saving=4)) == -signal.SIGKILL
+    resumed = finetune(adapted, rows, config(lora=settings["lora"]), tmp_path / "killed", 5)
+    assert_same(whole, tmp_path / "whole", resumed, tmp_path / "killed")
+
+
+def test_a_continued_adapter_is_merged_with_all_it_learned(
+    exact: ModelRef, adapted: ModelRef, rows: list[Row], tmp_path: Path
+) -> None:
+    for merge in (False, True):
+        finetune(adapted, rows, config(merge=merge), tmp_path / str(merge), 0)
+    apart, merged = (trained_reference(exact, tmp_path / str(merge)) for merge in (False, True))
+    assert merged.adapter is None
+    assert mean_loss_by_hand(merged, rows) == pytest.approx(mean_loss_by_hand(apart, rows), rel=1e-5)
+
+
+def test_fully_trained_weights_are_trained_on(exact: ModelRef, rows: list[Row], tmp_path: Path) -> None:
+    settings = {"method": "full", "lora": None}
+    finetune(exact, rows, config(**settings), tmp_path / "first", 0)
+    reference = trained_reference(exact, tmp_path / "first")
+    again = finetune(reference, rows, config(**settings, max_steps=1, global_batch_size=32), tmp_path / "on", 0)
+    assert again.final_loss == pytest.approx(mean_loss_by_hand(reference, rows), rel=1e-5)
+    assert again.final_loss < 0.99 * mean_loss_by_hand(exact, rows)
+    assert trained_reference(exact, tmp_path / "on").path == str(tmp_path / "on" / "model")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"lora": {"rank": 8, "alpha": 8}},
+            r"rank 4 and alpha 8, .*finetune\.lora\.rank=8 and finetune\.lora\.alpha=8",
+        ),
+        ({"lora": {"rank": 4, "alpha": 4}}, r"rank 4 and alpha 8, .*finetune\.lora\.alpha=4"),
+        (
+            {"lora": {"rank": 4, "alpha": 8, "target_modules": ("q_proj", "v_proj")}},
+            r"is on the layers down_proj, gate_proj, .*target_modules asks for q_proj, v_proj",
+        ),
+        ({"method": "full", "lora": None}, r"method=full does not train the adapter"),
+    ],
+)
+def test_an_adapter_of_another_shape_is_not_trained_on(
+    adapted: ModelRef, rows: list[Row], tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        finetune(adapted, rows, config(**changes), tmp_path, 0)
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from siftune.finetune.model_sources import DType, HubModel, ModelRef, folder_digest
+from siftune.finetune.digests import folder_digest
+from siftune.finetune.model_sources import DType, HubModel, ModelRef
 from siftune.selection.features.batching import default_budget, padded_positions, plan_batches
 from siftune.selection.features.checks import require_at_least
 from siftune.selection.features.encoders.encoder import EncodedBlock, OpenEncoder, Progress, Storage, Text

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from siftune.finetune.model_sources import HubModel, ModelRef, folder_digest
+from siftune.finetune.digests import folder_digest
+from siftune.finetune.model_sources import HubModel, ModelRef
 from siftune.selection.features.encoders.encoder import OpenEncoder, Storage, Text
 from siftune.selection.features.encoders.sentence import located
 

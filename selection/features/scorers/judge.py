@@ -123,7 +123,7 @@ class OpenJudge:
         reasons: dict[int, str] = {}
         truncated = 0
         for i, row in enumerate(rows):
-            prompt, response = prompt_of(row), row.response()
+            prompt, response = exchange(row)
             length, limit = len(prompt) + len(response), self._config.max_characters
             if limit is not None and length > limit:
                 if self._config.too_long == "refuse":
@@ -175,9 +175,21 @@ class OpenJudge:
         return rating
 
 
+def exchange(row: Row) -> tuple[str, str]:
+    """What was asked, and the final answer: one that says nothing, where the conversation ends in such a one."""
+    last = row.messages[-1]
+    if last["role"] == "assistant" and not last["content"].strip() and not last.get("tool_calls"):
+        return _told(row.messages[:-1]), ""
+    return prompt_of(row), row.response()
+
+
 def prompt_of(row: Row) -> str:
     """All that was said before the final answer: the user's words, or several turns with their speakers named."""
-    turns = [turn for turn in row.prompt_messages() if turn["content"]]
+    return _told(row.prompt_messages())
+
+
+def _told(messages: Sequence[Message]) -> str:
+    turns = [turn for turn in messages if turn["content"]]
     if [turn["role"] for turn in turns] == ["user"]:
         return str(turns[0]["content"])
     return "\n\n".join(f"{turn['role'].capitalize()}: {turn['content']}" for turn in turns)

@@ -78,7 +78,7 @@ class LossScorer:
         from siftune.selection.features.scorers.token_losses import OpenLossScorer
 
         assert reference is not None, "a loss scorer is opened with the reference of its model"
-        model = load_causal_lm(reference)
+        model = load_causal_lm(reference, merged=True)
         require_positions(model, self.max_length, "scorer", self.model.name)
         use_fast_attention(model)
         return OpenLossScorer(

@@ -101,7 +101,8 @@ class TagJob:
 
     def open(self) -> OpenTagJob:
         """Load the model and its tokenizer."""
-        from siftune.finetune.generate import Decoding, ReplyGenerator
+        from siftune.finetune.decoding import Decoding
+        from siftune.finetune.generate import ReplyGenerator
         from siftune.finetune.model import load_causal_lm, load_tokenizer
 
         tokenizer = load_tokenizer(self.reference)

@@ -13,7 +13,15 @@ from omegaconf import OmegaConf
 
 from siftune.selection.features.endpoint.endpoint import Endpoint, EndpointError
 from siftune.selection.features.endpoint.endpoint_client import Reply
-from siftune.selection.features.scorers.judge import VERDICT, JudgeScorer, OpenJudge, filled, prompt_of, shortened
+from siftune.selection.features.scorers.judge import (
+    VERDICT,
+    JudgeScorer,
+    OpenJudge,
+    exchange,
+    filled,
+    prompt_of,
+    shortened,
+)
 from siftune.selection.features.scorers.scoring import score
 from siftune.selection.pool.rows import Row
 from siftune.selection.pool.store import Pool
@@ -239,3 +247,9 @@ def test_yaml_says_the_defaults(repository: Path) -> None:
     )
     assert Endpoint(**{**endpoint, "model": "m"}) == Endpoint(model="m")
     assert set(endpoint) == {field.name for field in dataclasses.fields(Endpoint)}
+
+
+def test_an_empty_reply_is_rated_as_such() -> None:
+    assert exchange(row("Hi", "")) == ("Hi", "")
+    assert exchange(row("Hi", "Hello", "Who?", "")) == ("User: Hi\n\nAssistant: Hello\n\nUser: Who?", "")
+    assert exchange(row("Hi", "Hello", "Who?", "Me")) == ("User: Hi\n\nAssistant: Hello\n\nUser: Who?", "Me")
