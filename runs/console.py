@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -20,6 +20,7 @@ from rich.progress import (
 
 from siftune.runs.artifacts import Artifact, Stage
 from siftune.runs.distributed import is_main_process
+from siftune.selection.kernels.progress import listening
 
 LINE_EVERY = 15.0
 """Seconds between the lines that stand in for a bar where the output is a file."""
@@ -89,3 +90,19 @@ class StageConsole:
         disable = not self.console.is_terminal
         with Progress(*columns, *times, console=self.console, transient=True, disable=disable) as bars:
             yield Bar(bars, bars.add_task(what, total=total))
+
+    @contextmanager
+    def kernels(self) -> Iterator[None]:
+        """Inside, a bar for each thing that a selection kernel reports on, one after another."""
+        with ExitStack() as bars:
+            shown: dict[str, Bar] = {}
+
+            def show(what: str, done: int, total: int) -> None:
+                if what not in shown:
+                    bars.close()
+                    shown.clear()
+                    shown[what] = bars.enter_context(self.progress(what, total=total))
+                shown[what].set(done)
+
+            with listening(show):
+                yield

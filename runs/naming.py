@@ -11,6 +11,9 @@ from siftune.runs.options import shipped_selectors
 BASE = "base"
 """The label of the model that was not trained."""
 
+ROUNDS = {"rounds", "shares", "training", "start_weights", "weighting", "cluster_by", "scored_by"}
+"""Settings of a refinement that its label shows."""
+
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -36,6 +39,12 @@ def label_of(selector: Any | None) -> str:
     return f"{name}({', '.join(changed)})" if changed else name
 
 
+def label_of_rounds(refinement: Any) -> str:
+    """The option's name with the settings of the rounds that differ from the default: diversify(cluster_by=source)."""
+    changed = [setting for setting in _differences(refinement, _defaults(refinement)) if _name_of(setting) in ROUNDS]
+    return f"{refinement.name}({', '.join(changed)})" if changed else str(refinement.name)
+
+
 def _differences(selector: Any, others: dict[str, Any]) -> list[str]:
     values = {field.name: getattr(selector, field.name) for field in dataclasses.fields(selector)}
     return [f"{key}={_spell(value)}" for key, value in values.items() if key not in others or value != others[key]]
@@ -44,6 +53,10 @@ def _differences(selector: Any, others: dict[str, Any]) -> list[str]:
 def _defaults(selector: Any) -> dict[str, Any]:
     fields = dataclasses.fields(selector)
     return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+
+
+def _name_of(setting: str) -> str:
+    return setting.partition("=")[0]
 
 
 def _spell(value: Any) -> str:

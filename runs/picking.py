@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import numpy as np
 
 from siftune.runs.artifacts import Artifact, Stage
 from siftune.runs.config import SignalsConfig
-from siftune.runs.console import Bar
 from siftune.runs.cost import Cost
 from siftune.runs.fingerprint import plain
 from siftune.runs.needs import HasLabelGraph
@@ -24,7 +22,6 @@ from siftune.runs.signals import Signals
 from siftune.runs.workspace import StoredPool, Workspace
 from siftune.selection.features.label_graph import draw_label_graph, save_label_graph
 from siftune.selection.interface import Budget, Features, Selection
-from siftune.selection.kernels.progress import listening
 from siftune.selection.pool.subset import read_indices, write_subset
 from siftune.selection.pool.subset_card import SubsetCard
 
@@ -39,6 +36,8 @@ class Subset:
     """(n,) bool, the pool's rows of a target task, as far as its `match` column tells."""
     candidates: np.ndarray | None
     """(c,) int64 rows that could be picked; None: all."""
+    refinement: Artifact | None = None
+    """The report of the rounds in which it was picked, where it was picked in rounds."""
 
     @cached_property
     def indices(self) -> np.ndarray:
@@ -71,18 +70,18 @@ class Subset:
 def select(config: SignalsConfig, workspace: Workspace) -> Subset:
     """Read the pool, compute the signals that the method requires, pick, and write the subset with its card."""
     pool = prepared_pool(config, workspace)
-    targets = _target_rows(config, pool)
+    targets = target_rows(config, pool)
     signals = Signals(workspace, config, pool)
     signals.collect()
 
     def build(folder: Path) -> Mapping[str, Any]:
         assert config.selection is not None
         features = signals.features()
-        with _bars(workspace), workspace.runtime.spread():
+        with workspace.console.kernels(), workspace.runtime.spread():
             picks = config.selection.select(features, config.budget, np.random.default_rng(config.seed))
         _write_label_graph(folder, config, features, signals.tag_names)
         tokens = None if features.num_tokens is None else int(features.num_tokens[picks.indices].sum())
-        return _write(folder, config, pool, _in_pool(picks, signals.candidates), tokens)
+        return write_picks(folder, pool, _in_pool(picks, signals.candidates), card_of(config, pool, tokens))
 
     identity = {"selection": config.selection, "budget": config.budget, "seed": config.seed}
     stage = Stage(
@@ -94,23 +93,6 @@ def select(config: SignalsConfig, workspace: Workspace) -> Subset:
         cost=partial(Cost, rows=len(pool.pool)),
     )
     return Subset(workspace.ensure(stage), pool, targets, signals.candidates)
-
-
-@contextmanager
-def _bars(workspace: Workspace) -> Iterator[None]:
-    """A progress bar for each thing that a selector reports on, one after another."""
-    with ExitStack() as bars:
-        shown: dict[str, Bar] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in shown:
-                bars.close()
-                shown.clear()
-                shown[what] = bars.enter_context(workspace.console.progress(what, total=total))
-            shown[what].set(done)
-
-        with listening(show):
-            yield
 
 
 def _in_pool(picks: Selection, candidates: np.ndarray | None) -> Selection:
@@ -130,26 +112,21 @@ def _write_label_graph(folder: Path, config: SignalsConfig, features: Features, 
     draw_label_graph(graph, names, folder / "label_graph.png", rows_of_tag)
 
 
-def _write(
-    folder: Path,
-    config: SignalsConfig,
-    pool: StoredPool,
-    picks: Selection,
-    tokens: int | None,
-) -> Mapping[str, Any]:
-    summary = {
-        "method": type(config.selection).__name__,
+def write_picks(folder: Path, pool: StoredPool, picks: Selection, card: SubsetCard) -> Mapping[str, Any]:
+    """The picks as a data set with its card; the summary of a subset."""
+    write_subset(folder, pool.pool, picks, card)
+    return {
+        "method": card.method,
         "rows": len(picks.indices),
-        "tokens": tokens,
+        "tokens": card.tokens,
         "pool_rows": len(pool.pool),
         "sources_pool": mixture(pool.pool.sources),
         "sources_subset": mixture(pool.pool.sources[picks.indices]),
     }
-    write_subset(folder, pool.pool, picks, _card(config, pool, tokens))
-    return summary
 
 
-def _card(config: SignalsConfig, pool: StoredPool, tokens: int | None) -> SubsetCard:
+def card_of(config: SignalsConfig, pool: StoredPool, tokens: int | None) -> SubsetCard:
+    """What the subset's card says of the selection."""
     hyperparameters = plain(config.selection)
     return SubsetCard(
         pool=config.pool.name,
@@ -167,7 +144,7 @@ def mixture(sources: np.ndarray) -> dict[str, int]:
     return {str(name): count for name, count in Counter(sources.tolist()).most_common()}
 
 
-def _target_rows(config: SignalsConfig, pool: StoredPool) -> np.ndarray | None:
+def target_rows(config: SignalsConfig, pool: StoredPool) -> np.ndarray | None:
     """(n,) bool, the rows whose `match` column names a target task; None where there is no target, or no such row."""
     if not config.target.tasks:
         return None

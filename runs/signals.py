@@ -45,14 +45,14 @@ class Signals:
         self.inputs: Inputs = {"pool": pool.fingerprint}
         self._training = TrainingSignals(workspace, config, pool, self._given, self.inputs)
 
-    def collect(self) -> None:
-        """Read or compute what the method needs, the cheap and the refusing first."""
+    def collect(self, without: frozenset[str] = frozenset()) -> None:
+        """Read or compute what the method needs, the cheap and the refusing first; but for what the caller makes."""
         selector, config = self._config.selection, self._config
         assert selector is not None
         if config.candidates is not None:
             self._restrict_to_file(config.candidates)
         self._check_count()
-        wanted = needs_of(selector, config.budget, config.arrays, config.reference is not None)
+        wanted = needs_of(selector, config.budget, config.arrays, config.reference is not None) - without
         scores = Scores(self._workspace, config, self._pool, self._given, self.inputs)
         scores.check(score_names_of(selector) if "scores" in wanted else ())
         makers = self._makers(scores)
@@ -64,9 +64,9 @@ class Signals:
                     self._fields[name] = make()
         self.inputs |= self._given.digests
 
-    def features(self) -> Features:
-        """What was collected, of the candidates."""
-        features = Features(**self._fields)
+    def features(self, **made: Any) -> Features:
+        """What was collected, and what the caller made, of the candidates."""
+        features = Features(**self._fields, **made)
         return features if self.candidates is None else restrict(features, self.candidates)
 
     def _makers(self, scores: Scores) -> dict[str, Callable[[], Any]]:
@@ -203,6 +203,10 @@ class Signals:
         embedded = self._embedded(self._workspace.pool(self._config.reference))
         self.inputs["reference"] = embedded.fingerprint
         return array(embedded, "embeddings")
+
+    def embeddings(self) -> np.ndarray:
+        """(n, d) of all rows."""
+        return self._fields["embeddings"] if "embeddings" in self._fields else self._embeddings()
 
     def _embeddings(self) -> np.ndarray:
         if "arrays.embeddings" in self._given:

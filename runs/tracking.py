@@ -23,6 +23,7 @@ from siftune.runs.tracking_session import TrackingError, keep_files_in, start_ru
 if TYPE_CHECKING:
     import wandb
 
+    from siftune.runs.refinement_report import RefinementReport
     from siftune.runs.tracking_callback import CurveCallback
 
 __all__ = ["Tracker", "TrackingError"]
@@ -115,6 +116,21 @@ class Tracker:
             names = sorted({*pool, *subset})
             rows = [[name, pool.get(name, 0), subset.get(name, 0)] for name in names]
             self._log({"sources": _table(SOURCE_COLUMNS, redact(rows))})
+
+    def refinement(self, report: RefinementReport, folder: Path) -> None:
+        """Log the rounds of a refinement under refinement/: weights, what was dropped and why, the pictures.
+
+        folder: where its files were written (runs/refinement_files.py)."""
+        if self._run is None:
+            return
+        from siftune.runs.refinement_tracking import pictures, series, tables
+
+        if self._is_new:
+            for step in series(report):
+                self._log({f"refinement/{name}": value for name, value in step.items()})
+        found = {name: _table(columns, redact(rows)) for name, (columns, rows) in tables(report, folder).items()}
+        last = {"round": len(report.rounds), **found, **pictures(folder)}
+        self._log({f"refinement/{name}": value for name, value in last.items()})
 
     def artifact(
         self,

@@ -56,8 +56,9 @@ def start_run(
         raise TrackingError(
             f"W&B could not start the run ({error}); use tracking=offline to work without a connection"
         ) from error
-    run.define_metric("train/step", hidden=True)
-    run.define_metric("train/*", step_metric="train/step")
+    for part, step in {"train": "train/step", "refinement": "refinement/round"}.items():
+        run.define_metric(step, hidden=True)
+        run.define_metric(f"{part}/*", step_metric=step)
     return run
 
 

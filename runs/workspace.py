@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from siftune.finetune.model_sources import Model, ModelRef
+from siftune.finetune.model_sources import Model, ModelRef, TrainedModel
+from siftune.finetune.process import release_memory
 from siftune.runs.artifacts import Artifact, Stage, Store
 from siftune.runs.console import StageConsole
 from siftune.runs.cost import Cost
@@ -71,6 +72,8 @@ class Workspace:
         if self.store.find(stage) is None:
             self.console.started(stage)
         artifact = self.store.ensure(stage, collective=collective)
+        if not artifact.cached:
+            release_memory()
         # The first passage tells whether it was computed here; later ones in the same run find it, of course.
         if artifact.fingerprint not in self.passed:
             self.passed[artifact.fingerprint] = artifact
@@ -101,6 +104,9 @@ class Workspace:
 
     def model(self, model: Model) -> StoredModel:
         """The base model, ready to be loaded."""
+        if isinstance(model, TrainedModel):
+            # The training's own name, so that a plan sees what a model depends on.
+            return StoredModel(model.checkpoint, model, None)
         inputs = model.inputs()
         if not model.needs_build:
             name = fingerprint(version=1, config=model, inputs=inputs)
@@ -315,6 +321,10 @@ def describe(artifact: Artifact) -> str:
         parts.append(f"{summary['tags']:,} tags, {summary['without_tags']:,} rows without one")
     if summary.get("without_value"):
         parts.append(f"{summary['without_value']:,} without a value")
+    if summary.get("without_reply"):
+        parts.append(f"{summary['without_reply']:,} without a reply")
+    if summary.get("cut"):
+        parts.append(f"{summary['cut']:,} replies cut")
     usage = summary.get("usage") or {}
     if "requests" in usage:
         parts.append(f"{usage['requests']:,.0f} requests")

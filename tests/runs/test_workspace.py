@@ -28,6 +28,10 @@ from siftune.selection.pool.file_pool import FilePool
         ({"rows": 6000, "duplicates": 51, "deduplicated": True}, "6,000 rows, 51 exact copies removed"),
         ({"rows": 5, "duplicates": 0, "deduplicated": True, "quarantined": 2}, "5 rows, 2 quarantined"),
         ({"rows": 8, "truncated": 3, "tokens": 12000}, "8 rows, 3 truncated, 12,000 tokens"),
+        (
+            {"rows": 9, "tokens": 70, "without_reply": 2, "cut": 3},
+            "9 rows, 70 tokens, 2 without a reply, 3 replies cut",
+        ),
         ({}, ""),
     ],
 )
