@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from siftune.runs.report_records import RunRecord
-from siftune.runs.report_rows import Column, Row, Section, Statistic, decimals_for, improvement, sections, wrapped
+from siftune.runs.report_rows import Column, Row, Section, Statistic, decimals_for, improvement, sections
+from siftune.runs.tables import MISSING, Cells, escape, fitting, markdown_table
 
-MISSING = "–"
-NAME_WIDTH = 32
 CAPTION = "mean ± sample standard deviation over seeds"
-
-
-@dataclass(frozen=True)
-class Cells:
-    """One column of a table, a cell a row."""
-
-    header: str
-    detail: str
-    """Second line of the header: metric and direction."""
-    texts: tuple[str, ...]
-    bold: tuple[bool, ...]
 
 
 def print_table(runs: Sequence[RunRecord], console: Console) -> None:
@@ -35,7 +20,7 @@ def print_table(runs: Sequence[RunRecord], console: Console) -> None:
     for section in sections(runs):
         columns = [_seeds(section), *_score_cells(section, stderr=False), *_cost_cells(section)]
         names = [row.name for row in section.rows]
-        for position, table in enumerate(_fitting(names, columns, console)):
+        for position, table in enumerate(fitting(names, columns, console, "method")):
             console.print(Text(section.title if position == 0 else "", style="bold"))
             console.print(table)
         for note in _notes(section):
@@ -48,7 +33,7 @@ def markdown(runs: Sequence[RunRecord], plots: Sequence[Sequence[Path]]) -> str:
     parts = ["# siftune report", ""]
     for section, pictures in zip(sections(runs), plots, strict=True):
         columns = [_seeds(section), *_score_cells(section, stderr=True), *_cost_cells(section)]
-        parts += [f"## {section.title}", "", *_markdown_table([row.name for row in section.rows], columns), ""]
+        parts += [f"## {section.title}", "", *markdown_table([row.name for row in section.rows], columns, "method"), ""]
         parts += [*(f"{note}." for note in _notes(section)), ""]
         parts += _improvements(section)
         for picture in pictures:
@@ -117,43 +102,6 @@ def _notes(section: Section) -> list[str]:
     return notes
 
 
-def _fitting(names: Sequence[str], columns: Sequence[Cells], console: Console) -> list[Table]:
-    """As few tables as the width allows, each with the names of the rows."""
-    tables: list[Table] = []
-    shown: list[Cells] = []
-    for column in columns:
-        if shown and _width(_rich_table(names, [*shown, column]), console) > console.width:
-            tables.append(_rich_table(names, shown))
-            shown = []
-        shown.append(column)
-    return [*tables, _rich_table(names, shown)]
-
-
-def _width(table: Table, console: Console) -> int:
-    return console.measure(table, options=console.options.update(max_width=10_000)).maximum
-
-
-def _rich_table(names: Sequence[str], columns: Sequence[Cells]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
-    table.add_column("method", no_wrap=True)
-    for column in columns:
-        header = Text(column.header).append("\n" + column.detail.replace(",", ",\n"), style="dim")
-        table.add_column(header, justify="right", no_wrap=True)
-    for position, name in enumerate(names):
-        cells = [Text(column.texts[position], style="bold" if column.bold[position] else "") for column in columns]
-        table.add_row(Text(wrapped(name, NAME_WIDTH)), *cells)
-    return table
-
-
-def _markdown_table(names: Sequence[str], columns: Sequence[Cells]) -> list[str]:
-    headers = [f"{column.header}<br>{column.detail}" if column.detail else column.header for column in columns]
-    rows = [["method", *headers], ["---", *("---:" for _ in columns)]]
-    for position, name in enumerate(names):
-        cells = [f"**{cell.texts[position]}**" if cell.bold[position] else cell.texts[position] for cell in columns]
-        rows.append([_escape(name), *cells])
-    return [f"| {' | '.join(row)} |" for row in rows]
-
-
 def _improvements(section: Section) -> list[str]:
     reference = section.random
     rows = [row for row in section.rows if reference is not None and row is not reference]
@@ -171,7 +119,7 @@ def _improvements(section: Section) -> list[str]:
         "Positive is better, also where lower scores are; "
         "± is the sample standard deviation of the differences, seed by seed."
     )
-    return [title, "", *_markdown_table([row.name for row in rows], cells), "", note, ""]
+    return [title, "", *markdown_table([row.name for row in rows], cells, "method"), "", note, ""]
 
 
 def _run_table(runs: Sequence[RunRecord]) -> list[str]:
@@ -180,9 +128,5 @@ def _run_table(runs: Sequence[RunRecord]) -> list[str]:
     for run in runs:
         pool, budget = (MISSING, MISSING) if run.is_base else (run.pool, run.budget)
         origin = [f"`{run.fingerprint}`", run.created, f"`{run.commit[:10]}`" if run.commit else MISSING]
-        rows.append([_escape(run.label), str(run.seed), run.model, pool, budget, *origin, f"{run.seconds:,.0f}"])
+        rows.append([escape(run.label), str(run.seed), run.model, pool, budget, *origin, f"{run.seconds:,.0f}"])
     return [f"| {' | '.join(row)} |" for row in rows]
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|")
