@@ -79,6 +79,11 @@ def check(task: LMEvalTask) -> None:
         check_one(task, definition)
 
 
+def executing(task: LMEvalTask) -> list[Definition]:
+    """Those of its tasks that execute programs which the model wrote."""
+    return [leaf for leaf in find(task).leaves() if leaf.config.get("unsafe_code")]
+
+
 @functools.cache
 def _shipped() -> TaskManager:
     return TaskManager(include_defaults=False, include_path=_shipped_folder())
@@ -236,11 +241,6 @@ def _check_generation(task: LMEvalTask, definition: Definition) -> None:
             and leaf.config.get("output_type", "generate_until") != "generate_until"
         ):
             raise EvaluationError(f"generation={dict(task.generation)}: the task {leaf.name} generates nothing")
-        if leaf.config.get("unsafe_code") and not task.run_generated_code:
-            raise EvaluationError(
-                f"the task {leaf.name} executes code that the model wrote: set run_generated_code=true for it, in a "
-                "sandbox (lm-eval executes it in a subprocess without further protection), or leave the task out"
-            )
 
 
 def _check_offline(task: LMEvalTask, definition: Definition) -> None:

@@ -19,10 +19,12 @@ from lm_eval.utils import handle_non_serializable
 from transformers import PreTrainedTokenizerBase
 
 from siftune.evaluate import catalog
+from siftune.evaluate.code_eval import CODE_EVAL, check_enclosed
 from siftune.evaluate.conversations import ConversationTask, ExactMatchTask, ResponseLossTask, ratio_stderr
 from siftune.evaluate.lm import SiftuneLM
 from siftune.evaluate.loading import Loaded, load
 from siftune.evaluate.results import SuiteResult, TaskResult, suite_result
+from siftune.evaluate.sandbox import check_sandbox
 from siftune.evaluate.suite import Suite
 from siftune.evaluate.tasks import EvalTask, EvaluationError, ExactMatch, LMEvalTask, ResponseLoss
 from siftune.finetune.model import ModelRef, load_causal_lm, load_tokenizer
@@ -34,16 +36,19 @@ BOOTSTRAP_ITERATIONS = 1000
 """For the metrics whose standard error lm-eval bootstraps; its own 100,000 take minutes and change no digit shown."""
 
 
-def validate_suite(suite: Suite) -> None:
+def validate_suite(suite: Suite, *, evaluated: bool = True) -> None:
     """Refuse what can be seen to fail, in seconds and without a model; EvaluationError names the task.
 
-    That is unknown tasks, metrics and filters, missing files, and data of the hub where it cannot be reached.
+    That is unknown tasks, metrics and filters, missing files, and data of the hub where it cannot be reached; where the
+    suite is `evaluated` and not only read, also programs that may not or cannot be executed.
     """
     suite.inputs()
     for name, task in suite.tasks.items():
         if isinstance(task, LMEvalTask):
             with _naming(name):
                 catalog.check(task)
+    if evaluated:
+        _check_execution(suite)
 
 
 def evaluate_suite(
@@ -63,6 +68,7 @@ def evaluate_suite(
     """
     pending = [name for name in suite.tasks if not _result_file(folder, name).exists()]
     if pending:
+        _check_execution(suite)
         with _quiet():
             tokenizer = load_tokenizer(ref)
             loaded = {name: _load(name, suite, tokenizer, pools) for name in pending}
@@ -74,6 +80,26 @@ def evaluate_suite(
                 _evaluate_task(lm, name, suite, loaded[name], folder, seed)
     results = {name: TaskResult.from_json(name, _read(_result_file(folder, name))) for name in suite.tasks}
     return suite_result(results, suite.headline)
+
+
+def _check_execution(suite: Suite) -> None:
+    """EvaluationError where the suite would execute programs without leave to, or where no sandbox can be made."""
+    found = {name: catalog.executing(task) for name, task in suite.tasks.items() if isinstance(task, LMEvalTask)}
+    executing = {name: leaves for name, leaves in found.items() if leaves}
+    if not executing:
+        return
+    if not suite.allow_code_execution:
+        without = " ".join(f"~evaluate.tasks.{name}" for name in executing)
+        raise EvaluationError(
+            f"evaluate.tasks: {', '.join(executing)} would execute programs that the model wrote. "
+            "evaluate.allow_code_execution=true allows that, each program in a sandbox of its own (no network, none of "
+            f"your files, limits on time and memory). To leave it out: {without}"
+        )
+    for name, leaves in executing.items():
+        with _naming(name):
+            for leaf in leaves:
+                check_enclosed(leaf)
+    check_sandbox(suite.execution)
 
 
 def _load(name: str, suite: Suite, tokenizer: PreTrainedTokenizerBase, pools: Callable[[PoolSource], Pool]) -> Loaded:
@@ -99,15 +125,16 @@ def _evaluate_task(lm: SiftuneLM, name: str, suite: Suite, loaded: Loaded, folde
     task = suite.tasks[name]
     _seed_everything(loaded.tasks, seed)
     on_documents = isinstance(task, LMEvalTask)
-    results = evaluate(
-        lm=lm,
-        task_dict={"tasks": dict(loaded.tasks), "groups": dict(loaded.groups)},
-        limit=suite.limit_of(name) if on_documents else None,
-        bootstrap_iters=BOOTSTRAP_ITERATIONS,
-        apply_chat_template=isinstance(task, LMEvalTask) and task.apply_chat_template,
-        fewshot_as_multiturn=isinstance(task, LMEvalTask) and task.fewshot_as_multiturn,
-        confirm_run_unsafe_code=isinstance(task, LMEvalTask) and task.run_generated_code,
-    )
+    with CODE_EVAL.allowed(suite.execution, loaded.tasks) if suite.allow_code_execution else contextlib.nullcontext():
+        results = evaluate(
+            lm=lm,
+            task_dict={"tasks": dict(loaded.tasks), "groups": dict(loaded.groups)},
+            limit=suite.limit_of(name) if on_documents else None,
+            bootstrap_iters=BOOTSTRAP_ITERATIONS,
+            apply_chat_template=isinstance(task, LMEvalTask) and task.apply_chat_template,
+            fewshot_as_multiturn=isinstance(task, LMEvalTask) and task.fewshot_as_multiturn,
+            confirm_run_unsafe_code=suite.allow_code_execution,
+        )
     with _naming(name):
         result = _task_result(name, task, loaded.name, results)
     samples = folder / "samples" / f"{name}.jsonl"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from lm_eval.api.task import Task
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from siftune.evaluate.catalog import Definition, find, manager, offline_message
+from siftune.evaluate.code_eval import in_place_of_the_hubs
 from siftune.evaluate.tasks import EvaluationError, LMEvalTask
 
 _BUILDER_OF = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
@@ -34,11 +34,9 @@ class Loaded:
 def load(task: LMEvalTask) -> Loaded:
     """The task's lm-eval objects; EvaluationError where its data or a package it needs is not there."""
     definition = find(task)
-    if task.run_generated_code:
-        # HuggingFace's code_eval asks for this consent already when it is imported.
-        os.environ.setdefault("HF_ALLOW_CODE_EVAL", "1")
     try:
-        loaded = manager(task, definition).load([_specification(task, definition)])
+        with in_place_of_the_hubs():
+            loaded = manager(task, definition).load([_specification(task, definition)])
     except (OSError, ValueError, LookupError, ImportError, DatasetsError) as error:
         raise EvaluationError(_problem(task, definition, error)) from error
     for leaf in loaded["tasks"].values():

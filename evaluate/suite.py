@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
+from siftune.evaluate.execution import CodeExecution
 from siftune.evaluate.tasks import EvaluationError, ExactMatch, LMEvalTask, ResponseLoss, check_limit, near
 
 
@@ -25,6 +27,10 @@ class Suite:
     """Sequences in a forward pass."""
     folder: str | None = field(default=None, metadata={"identity": False})
     """A folder that the suite's paths may be written with: ${evaluate.folder}/file.jsonl."""
+    allow_code_execution: bool = field(default=False, metadata={"identity": False})
+    """Allow tasks that execute programs which the model wrote (HumanEval, MBPP), each in a sandbox."""
+    execution: CodeExecution = field(default_factory=CodeExecution, metadata={"identity": False})
+    """The programs' limits. They enter the fingerprint through `inputs`, where programs are executed at all."""
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -40,11 +46,17 @@ class Suite:
 
     def inputs(self) -> dict[str, str]:
         """Content digests of what the tasks read, for the fingerprint; EvaluationError for a file that is not there."""
-        return {f"{name}.{key}": value for name in self.tasks for key, value in self._inputs_of(name).items()}
+        inputs = {f"{name}.{key}": value for name in self.tasks for key, value in self._inputs_of(name).items()}
+        return inputs | ({"execution": self._limits()} if self.allow_code_execution else {})
 
     def limit_of(self, name: str) -> int | None:
         """How many documents of a task are evaluated: its own limit, else the suite's, else None for all."""
         return self.tasks[name].limit or self.limit
+
+    def _limits(self) -> str:
+        limits = asdict(self.execution)
+        del limits["workers"]
+        return json.dumps(limits)
 
     def _inputs_of(self, name: str) -> dict[str, str]:
         try:

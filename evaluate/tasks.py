@@ -42,8 +42,6 @@ class LMEvalTask:
     data_files: Mapping[str, str] = field(default_factory=dict, metadata={"identity": False})
     """split -> local file (.json, .jsonl, .parquet, .csv; also compressed) to read instead of the task's data set.
     The files' content enters the fingerprint through `inputs`."""
-    run_generated_code: bool = False
-    """Allow tasks that execute what the model wrote (HumanEval, MBPP). Only in a sandbox."""
 
     def __post_init__(self) -> None:
         if self.fewshot_as_multiturn and not self.apply_chat_template:

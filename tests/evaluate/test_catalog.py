@@ -51,7 +51,6 @@ def test_every_shipped_suite_names_tasks_metrics_and_filters_that_exist(reposito
         ({"task": "gsm8k", "metric": "exact_match"}, "offers strict-match, flexible-extract"),
         ({"task": "bbh", "metric": "exact_match"}, "filter='none': the task bbh offers get-answer"),
         ({"task": "truthfulqa_mc2", "metric": "acc", "num_fewshot": 5}, "fixes it at 0"),
-        ({"task": "humaneval", "metric": "pass@1", "filter": "create_test"}, "run_generated_code=true"),
         ({"task": "mmlu", "metric": "acc", "data_files": {"test": "x.jsonl"}}, "a group of tasks"),
     ],
 )
