@@ -20,7 +20,6 @@ from siftune.runs import commands
 from siftune.runs.artifacts import Artifact, Stage, write_json
 from siftune.runs.build import ConfigError, build
 from siftune.runs.config import experiment_config
-from siftune.runs.distributed import is_main_process
 from siftune.runs.measure import meter_of
 from siftune.runs.measure_stages import REASONS_FILE
 from siftune.runs.preflight import plain_node
@@ -29,7 +28,7 @@ from siftune.runs.study_result import Findings, Study, find, to_json
 from siftune.runs.study_statistics import LEAST, Resampling
 from siftune.runs.study_subsets import pool_of, read_runs, subsets_of
 from siftune.runs.study_tables import markdown, print_study
-from siftune.runs.sweep import CELL, CompareCells
+from siftune.runs.sweep import CompareCells
 from siftune.runs.workspace import Workspace
 
 KEY = "study"
@@ -39,12 +38,8 @@ KEY = "study"
 class CorrelateCells(CompareCells):
     """Notes the record of each cell, as after any sweep; then correlates."""
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """In the process that launched the sweep."""
-        cells = sorted(Path(config.hydra.sweep.dir).glob(f"*/{CELL}"))
-        if not cells or not is_main_process():
-            return
-        folders = [Path(json.loads(cell.read_text())["record"]) for cell in cells]
+    def compare(self, folders: Sequence[Path], config: DictConfig) -> None:
+        """Correlate the cells that finished."""
         # The methods are the cells': what the sweep was composed with beside them is common to all.
         common = plain_node(config) | {"selection": None}
         try:
