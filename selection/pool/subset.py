@@ -59,14 +59,25 @@ def write_subset(folder: Path, pool: SubsetPool, selection: Selection, card: Sub
             record = columns.record(Pick(*pick))
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
     mixture = _mixture(pool.sources, selection.indices)
-    front_matter = [*columns.front_matter(), _COLUMNS_KEY + json.dumps(columns.as_json(), ensure_ascii=False)]
-    (folder / CARD_FILE).write_text(card_text(card, front_matter, mixture), encoding="utf-8")
+    (folder / CARD_FILE).write_text(card_text(card, columns.front_matter(), mixture), encoding="utf-8")
 
 
 def read_indices(folder: Path) -> np.ndarray:
     """(k,) int64 pool rows of a written subset in the order picked."""
     with (folder / SUBSET_FILE).open(encoding="utf-8") as file:
         return np.array([json.loads(line)["pool_row"] for line in file], dtype=np.int64)
+
+
+def front_matter(folder: Path, data_file: str = SUBSET_FILE) -> list[str]:
+    """Lines of YAML for a card of a written subset whose rows are (also) in `data_file`: its type of every column."""
+    return _read_columns(folder / CARD_FILE).front_matter(data_file)
+
+
+def json_columns(folder: Path) -> list[str]:
+    """The columns of a written subset, and the keys of its messages, whose values are JSON text."""
+    columns = _read_columns(folder / CARD_FILE)
+    inside = [f"messages[].{key}" for key, kind in columns.message.items() if kind == "json"]
+    return inside + [_named(key) for key, kind in columns.extra.items() if kind == "json"]
 
 
 def read_subset(folder: Path) -> Iterator[Pick]:
@@ -131,8 +142,8 @@ class _Columns:
         gain = float("nan") if record["gain"] is None else record["gain"]
         return Pick(row, record["rank"], gain, record["pool_row"])
 
-    def front_matter(self) -> list[str]:
-        """Lines of YAML: the one data file, and the type of every column (JSON is YAML)."""
+    def front_matter(self, data_file: str = SUBSET_FILE) -> list[str]:
+        """Lines of YAML: the one data file, the type of every column (JSON is YAML), and how to read them back."""
         features: list[dict[str, Any]] = [
             {"name": "id", "dtype": "string"},
             {"name": "rank", "dtype": "int64"},
@@ -146,9 +157,10 @@ class _Columns:
             features.append({"name": "scores", "struct": [{"name": n, "dtype": "float64"} for n in self.scores]})
         for key, kind in self.extra.items():
             features.append({"name": _named(key), "dtype": "string" if kind == "json" else kind})
-        lines = ["configs:", "- config_name: default", f"  data_files: {SUBSET_FILE}"]
+        lines = ["configs:", "- config_name: default", f"  data_files: {data_file}"]
         lines += ["dataset_info:", "  config_name: default", "  features:"]
-        return lines + [f"  - {json.dumps(feature, ensure_ascii=False)}" for feature in features]
+        lines += [f"  - {json.dumps(feature, ensure_ascii=False)}" for feature in features]
+        return [*lines, _COLUMNS_KEY + json.dumps(self.as_json(), ensure_ascii=False)]
 
     def as_json(self) -> dict[str, Any]:
         return {"scores": self.scores, "message": self.message, "extra": self.extra}

@@ -50,7 +50,7 @@ def card_text(card: SubsetCard, front_matter: Sequence[str], mixture: Mapping[st
         f"| method | `{card.method}` |",
         *(f"| {_cell(name)} | `{_cell(json.dumps(value))}` |" for name, value in card.hyperparameters.items()),
         f"| seed | {card.seed} |",
-        f"| budget asked | {_amount(card.budget)} |",
+        f"| budget asked | {amount_asked(card.budget)} |",
         f"| budget met | {rows:,} rows ({rows / pool_rows:.2%} of the pool){tokens} |",
         "",
         "## Sources before and after",
@@ -76,7 +76,8 @@ def card_text(card: SubsetCard, front_matter: Sequence[str], mixture: Mapping[st
     return "\n".join(lines)
 
 
-def _amount(budget: Budget) -> str:
+def amount_asked(budget: Budget) -> str:
+    """A budget in words."""
     return f"{budget.amount:g} of the rows" if budget.unit == "fraction" else f"{int(budget.amount):,} {budget.unit}"
 
 
