@@ -29,7 +29,9 @@ from siftune.runs.needs import needs_of
 from siftune.runs.plan import Plan
 from siftune.runs.plan_export import to_json, to_markdown
 from siftune.runs.plan_table import print_compact, print_table
+from siftune.runs.refinement_config import ClusterRefinement
 from siftune.selection.features.encoders.encoder import Encoder
+from siftune.selection.features.scorers.scorer import HasModels, Scorer
 from siftune.selection.features.taggers.tagger import Tagger
 
 
@@ -41,20 +43,27 @@ def check_run(node: Mapping[str, Any]) -> None:
     config = experiment_config(node)
     _check_sources(config)
     _check_model(config.model)
+    if isinstance(config.refinement, ClusterRefinement):
+        _check_scorer(config.refinement.scorer)
     if config.tracking.mode == "online":
         require_account()
     if config.evaluate is not None:
         validate_suite(config.evaluate)
 
 
-def run(node: Mapping[str, Any]) -> Path:
-    """Run an experiment; returns the folder of its record."""
+def run(node: Mapping[str, Any], overrides: Sequence[str] | None = None) -> Path:
+    """Run an experiment; returns the folder of its record. `overrides`: as typed, where Hydra was given others."""
+    from siftune.runs.attempts import keep_attempt
     from siftune.runs.experiment import run as run_experiment
     from siftune.runs.workspace import Workspace
 
     config = experiment_config(node)
-    _quiet_libraries()
-    folder = run_experiment(config, Workspace(config.store, runtime=config.runtime))
+    quiet_libraries()
+
+    def act() -> Path:
+        return run_experiment(config, Workspace(config.store, runtime=config.runtime))
+
+    folder = keep_attempt(act, node, config, _typed_overrides() if overrides is None else overrides)
     if is_main_process() and not _in_sweep():
         compare_runs([folder], None)
     return folder
@@ -64,28 +73,32 @@ def check_select(node: Mapping[str, Any]) -> None:
     """Refuse a selection that could not be made."""
     config = select_config(node)
     _check_sources(config)
-    _check_output(config.output)
+    check_output(config.output)
     if config.decontaminate is not None and config.evaluate is not None:
         from siftune.evaluate.harness import validate_suite
 
-        validate_suite(config.evaluate)
+        validate_suite(config.evaluate, evaluated=False)
 
 
 def select(node: Mapping[str, Any]) -> Path:
     """Pick a subset; returns its folder."""
+    from siftune.runs.artifacts import RECORD
+    from siftune.runs.export_sources import CONFIG_FILE, keep_config
     from siftune.runs.picking import select as pick
     from siftune.runs.pool_steps import reports
     from siftune.runs.workspace import Workspace
 
     config = select_config(node)
-    _quiet_libraries()
+    quiet_libraries()
     workspace = Workspace(config.store, runtime=config.runtime)
     subset = pick(config, workspace)
     folder = subset.artifact.folder
+    if is_main_process():
+        keep_config(folder, config)
     if config.output is not None and is_main_process():
         folder = config.output
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("subset.jsonl", "README.md", "label_graph.safetensors", "label_graph.png"):
+        for name in ("subset.jsonl", "README.md", RECORD, CONFIG_FILE, "label_graph.safetensors", "label_graph.png"):
             if (subset.artifact.folder / name).is_file():
                 shutil.copyfile(subset.artifact.folder / name, folder / name)
         for name, report in reports(subset.pool).items():
@@ -158,7 +171,7 @@ def _plans(configs: Sequence[SignalsConfig]) -> Iterator[Plan]:
         with redirect_stdout(sys.stderr):
             from siftune.runs.plan_steps import make_plan
 
-            _quiet_libraries()
+            quiet_libraries()
             made = make_plan([config for config in configs if config.store == store])
         yield made
 
@@ -215,12 +228,12 @@ def _check_sources(config: SignalsConfig) -> None:
         for source in config.target.tasks.values():
             source.inputs()
     if "embeddings" in needs - given:
-        _check_encoder(config.encoder)
+        check_encoder(config.encoder)
     tagger = config.tagger if "tags" in needs - given else None
     if tagger is not None:
         _check_tagger(tagger)
     if "tag_embeddings" in needs - given or (tagger is not None and tagger.normalise and tagger.normalise.eps):
-        _check_encoder(config.tag_encoder)
+        check_encoder(config.tag_encoder)
     for name, signal in (("gradients", config.gradients), ("trajectories", config.trajectories)):
         if name in needs - given and signal is not None:
             _check_model(signal.model)
@@ -228,10 +241,18 @@ def _check_sources(config: SignalsConfig) -> None:
         _check_model(config.model)
 
 
-def _check_encoder(encoder: Encoder) -> None:
+def check_encoder(encoder: Encoder) -> None:
+    """Files and hub revisions that it names and that are not there: said now."""
     encoder.inputs()
     if encoder.model is not None:
         _check_model(encoder.model)
+
+
+def _check_scorer(scorer: Scorer) -> None:
+    scorer.inputs()
+    models = list(scorer.models.values()) if isinstance(scorer, HasModels) else []
+    for model in [*models, *([scorer.model] if scorer.model is not None else [])]:
+        _check_model(model)
 
 
 def _check_tagger(tagger: Tagger) -> None:
@@ -249,12 +270,13 @@ def _check_model(model: Model) -> None:
         load_tokenizer(model.reference(None))
 
 
-def _check_output(output: Path | None) -> None:
+def check_output(output: Path | None) -> None:
+    """Refuse an output folder that is a file."""
     if output is not None and output.exists() and not output.is_dir():
         raise ValueError(f"output={output} is a file: name a folder")
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
     """One bar a stage, ours: not one for every file that a library opens, nor what libraries tell each other."""
     import warnings
 
@@ -265,6 +287,12 @@ def _quiet_libraries() -> None:
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
     warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+def _typed_overrides() -> list[str]:
+    from hydra.core.hydra_config import HydraConfig
+
+    return [str(override) for override in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
 
 
 def _in_sweep() -> bool:

@@ -12,7 +12,9 @@ from siftune.evaluate.suite import Suite
 from siftune.finetune.config import FinetuneConfig
 from siftune.finetune.model_sources import Model
 from siftune.runs.build import ConfigError, build
-from siftune.runs.naming import label_of
+from siftune.runs.naming import label_of, label_of_rounds
+from siftune.runs.refinement_checks import check_refinement
+from siftune.runs.refinement_config import ClusterRefinement, EvolvingRefinement
 from siftune.runs.tracking_config import TrackingConfig
 from siftune.selection.features.arrays import ArraysConfig
 from siftune.selection.features.encoders.encoder import Encoder
@@ -139,6 +141,8 @@ class ExperimentConfig(SignalsConfig):
 
     finetune: FinetuneConfig | None
     """How the base model is trained on the picks (group `finetune`)."""
+    refinement: ClusterRefinement | EvolvingRefinement | None = None
+    """How the subset is picked in rounds, with a model trained between them (group `refinement`); None: at once."""
     evaluate: Suite | None
     """What the trained model is measured on (group `evaluate`)."""
     tracking: TrackingConfig = field(metadata={"identity": False})
@@ -159,6 +163,15 @@ class ExperimentConfig(SignalsConfig):
             raise ValueError(
                 f"finetune.max_length={self.finetune.max_length} exceeds model.max_length={self.model.max_length}"
             )
+        if self.refinement is not None:
+            check_refinement(self)
+
+    @property
+    def name(self) -> str:
+        """The label, given or derived: that of the rounds, and that of the method."""
+        if self.refinement is None or self.label is not None:
+            return super().name
+        return f"{label_of_rounds(self.refinement)}+{super().name}"
 
     @property
     def group_name(self) -> str:

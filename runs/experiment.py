@@ -11,7 +11,6 @@ from siftune.evaluate.harness import evaluate_suite
 from siftune.evaluate.results import SuiteResult
 from siftune.evaluate.tasks import LMEvalTask
 from siftune.finetune.model_sources import ModelRef
-from siftune.finetune.sft import finetune, trained_reference
 from siftune.runs.artifacts import RECORD, Artifact, Key, Stage, new_record, read_record, write_json
 from siftune.runs.config import ExperimentConfig
 from siftune.runs.cost import Cost
@@ -19,6 +18,9 @@ from siftune.runs.distributed import is_main_process
 from siftune.runs.fingerprint import plain
 from siftune.runs.lineage import declare
 from siftune.runs.picking import Subset, select
+from siftune.runs.refinement import refine
+from siftune.runs.refinement_files import read_refinement
+from siftune.runs.reply_stages import trained, trained_model
 from siftune.runs.tracking import Tracker
 from siftune.runs.workspace import StoredModel, StoredPool, Workspace
 
@@ -43,20 +45,18 @@ class Experiment:
             return None
         training = config.finetune
 
-        def build(folder: Path) -> Mapping[str, Any]:
-            rows = list(subset.pool.pool.rows(subset.indices))
-            return dataclasses.asdict(finetune(self.base.reference, rows, training, folder, config.seed, callbacks))
-
         def cost() -> Cost:
             rows, tokens = subset.expected(config.budget)
             return self.workspace.estimates.checkpoint(subset.pool, rows, self.base, training, tokens)
 
-        return Stage(
-            kind="checkpoint",
+        return trained(
+            self.base,
+            rows=lambda: list(subset.pool.pool.rows(subset.indices)),
+            subset_fingerprint=subset.artifact.fingerprint,
+            training=training,
+            seed=config.seed,
             name=f"{config.model.name}-{config.name}",
-            config={"finetune": training, "seed": config.seed},
-            inputs={"model": self.base.fingerprint, "subset": subset.artifact.fingerprint},
-            build=build,
+            callbacks=callbacks,
             cost=cost,
         )
 
@@ -102,12 +102,13 @@ class Experiment:
     def _trained(self, checkpoint: Stage | None) -> ModelRef:
         if checkpoint is None:
             return self.base.reference
-        return trained_reference(self.base.reference, checkpoint.folder(self.workspace.store.root))
+        return trained_model(self.workspace, self.base, checkpoint).reference(None)
 
 
 def begin(config: ExperimentConfig, workspace: Workspace) -> Experiment:
     """Pick the subset."""
-    subset = None if config.selection is None else select(config, workspace)
+    pick = select if config.refinement is None else refine
+    subset = None if config.selection is None else pick(config, workspace)
     return Experiment(config, workspace, workspace.model(config.model), subset)
 
 
@@ -138,6 +139,9 @@ def _complete(experiment: Experiment, evaluation: Stage | None, tracker: Tracker
     workspace, subset = experiment.workspace, experiment.subset
     if subset is not None:
         tracker.selection(subset.summary)
+        if subset.refinement is not None:
+            folder = subset.refinement.folder
+            tracker.refinement(read_refinement(folder), folder)
     stage = experiment.checkpoint_stage((tracker.training_callback(),))
     checkpoint = None if stage is None else workspace.ensure(stage, collective=True)
     result = None if evaluation is None else workspace.ensure(evaluation)

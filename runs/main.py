@@ -1,14 +1,16 @@
-"""The `siftune` command: run, select, report and methods, each a Hydra application."""
+"""The `siftune` command and its subcommands (`NAMES`), each a Hydra application."""
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, NoReturn
 
 from siftune.finetune.process import prepare_process
 
@@ -21,7 +23,12 @@ Commands:
   run       pick a subset, fine-tune the model on it, evaluate it, record everything
   select    pick a subset and write it as JSONL with a card
   plan      what run or select would do: stages, time, memory, disk
+  runs      the runs of a store, finished or not: list, compare, start failed ones again
   report    compare finished runs: a table, Markdown, plots
+  compare   which questions flipped between two runs, and whether that is more than luck
+  measure   how diverse a pool is, or subsets of it: NovelSum and eleven other measures
+  study     what the measures of diversity are worth: correlation, simulation
+  export    write a subset, and the model trained on it, as folders with cards that the hub takes
   methods   list the selection methods: the signals each needs, its cost, its paper
 
 Overrides are Hydra's: group=option chooses a part of the config, key=value changes a setting, -m sweeps over lists.
@@ -30,9 +37,26 @@ Overrides are Hydra's: group=option chooses a part of the config, key=value chan
   siftune run -m selection=none,random,rds_plus seed=0,1  six runs, every shared stage computed once
   siftune run pool=file pool.path=my.jsonl model=qwen2_5_1_5b target=queries target.tasks.target.path=queries.jsonl
   siftune report                                          the runs of the store, side by side
+  siftune compare random rds_plus                         which questions one gets right and the other does not
+  siftune measure                                         the diversity of the embedded default's pool
+  siftune study simulation                                do the measures put sets of known diversity in order?
 
 siftune COMMAND --help shows the groups, their options and every setting of a command; --cfg job prints the config it
 would run with. Shell completion: eval "$(siftune -sc install=bash)" (also zsh and fish).
+"""
+
+
+STUDY_USAGE = """\
+siftune study: what the measures of diversity are worth
+
+Usage: siftune study NAME [OVERRIDE ...]
+
+Studies:
+  correlation   fine-tune a model on each of many subsets; how well does each measure of a subset's diversity go with
+                the scores of its model?
+  simulation    sets whose diversity is known, as they are made for that: does each measure put them in order?
+
+siftune study NAME --help shows the settings of a study.
 """
 
 
@@ -48,6 +72,45 @@ class Command:
     """What is done with the configs of all cells, once they are checked and before the first one starts."""
     ends_before: bool = False
     """Whether that was all."""
+
+
+def _command(name: str) -> Command:
+    """The command of this full name."""
+    if name == "export":
+        from siftune.runs.export import check_export, export
+        from siftune.runs.export_config import ExportConfig
+
+        return Command("export", ExportConfig, check_export, export)
+    if name == "runs":
+        from siftune.runs.listing_command import check_runs, runs
+        from siftune.runs.listing_config import RunsConfig
+
+        return Command("runs", RunsConfig, check_runs, runs)
+    if name == "compare":
+        from siftune.runs.compare import check_compare, compare
+        from siftune.runs.compare_config import CompareConfig
+
+        return Command("compare", CompareConfig, check_compare, compare)
+    if name == "measure":
+        from siftune.runs.measure import check_measure, measure
+        from siftune.runs.measure_config import MeasureConfig
+
+        return Command("measure", MeasureConfig, check_measure, measure)
+    if name == "study correlation":
+        from siftune.runs.study_config import CorrelationStudyConfig
+        from siftune.runs.study_correlation import (
+            before_study_correlation,
+            check_study_correlation,
+            study_correlation,
+        )
+
+        acts = check_study_correlation, study_correlation, before_study_correlation
+        return Command("study_correlation", CorrelationStudyConfig, *acts)
+    if name == "study simulation":
+        from siftune.runs.study_simulation import SimulationStudyConfig, check_study_simulation, study_simulation
+
+        return Command("study_simulation", SimulationStudyConfig, check_study_simulation, study_simulation)
+    return _commands()[name]
 
 
 def _commands() -> dict[str, Command]:
@@ -76,9 +139,12 @@ def _planning(
     return Command(config_name, schema, check, lambda node: plan([node]), plan, ends_before=True)
 
 
-NAMES = ("run", "select", "plan", "report", "methods")
+NAMES = ("run", "select", "plan", "runs", "report", "compare", "measure", "study", "export", "methods")
 PLANNED = {"run": "plan", "select": "plan select"}
 """Command -> the one that plans it."""
+STUDIES = ("correlation", "simulation")
+_OVERRIDE = re.compile(r"[+~]*[\w@./-]+=")
+"""How an override of Hydra's begins; a label may hold a = after a parenthesis."""
 
 
 def main() -> None:
@@ -90,18 +156,24 @@ def main() -> None:
         print(USAGE)
     elif arguments[0] == "--version":
         print(f"siftune {metadata.version('siftune')}")
+    elif arguments in (["study"], ["study", "-h"], ["study", "--help"]):
+        print(STUDY_USAGE)
     elif arguments[0] in NAMES:
         _start(arguments[0], arguments[1:])
     else:
-        from siftune.runs.build import unknown
+        _refuse_name(arguments[0], NAMES, "command", "siftune --help")
 
-        sys.exit("siftune: " + unknown(arguments[0], arguments[0], NAMES, "command") + " See siftune --help.")
+
+def _refuse_name(name: str, allowed: Sequence[str], noun: str, help_command: str) -> NoReturn:
+    from siftune.runs.build import unknown
+
+    sys.exit(f"siftune: {unknown(name, name, allowed, noun)} See {help_command}.")
 
 
 def _start(name: str, arguments: list[str]) -> None:
     prepare_process()
     name, arguments = _full_name(name, arguments)
-    command = _commands()[name]
+    command = _command(name)
     try:
         finished = _before_hydra(command, arguments)
     except ValueError as error:
@@ -111,12 +183,25 @@ def _start(name: str, arguments: list[str]) -> None:
 
 
 def _full_name(name: str, arguments: list[str]) -> tuple[str, list[str]]:
-    """`plan` has the name of the planned command after it, `run` where there is none."""
+    """`plan` has the name of the planned command after it, `run` where there is none; `study` has its study's."""
+    if name == "study":
+        if not arguments or arguments[0] not in STUDIES:
+            _refuse_name(" ".join(arguments[:1]), STUDIES, "study", "siftune study --help")
+        return f"study {arguments[0]}", arguments[1:]
+    if name == "compare":
+        return name, _with_sides(arguments)
     if name != "plan" or not arguments or arguments[0] not in NAMES:
         return name, arguments
     if arguments[0] not in PLANNED:
         sys.exit(f"siftune: there is nothing to plan in {arguments[0]}: siftune plan run, or siftune plan select")
     return PLANNED[arguments[0]], arguments[1:]
+
+
+def _with_sides(arguments: list[str]) -> list[str]:
+    """`A B`, before any override, is short for `a=A b=B`."""
+    bare = list(itertools.takewhile(lambda word: not _OVERRIDE.match(word) and word[:1] != "-", arguments[:2]))
+    named = [f'{key}="{word}"' for key, word in zip("ab", (word.replace('"', r"\"") for word in bare), strict=False)]
+    return [*named, *arguments[len(bare) :]]
 
 
 def _before_hydra(command: Command, arguments: list[str]) -> bool:
@@ -184,18 +269,29 @@ def _is_completion(arguments: list[str]) -> bool:
 
 def _complete(arguments: list[str]) -> None:
     """Hydra's completion, one level down: the shell asks `siftune -sc query=...` and knows no subcommands."""
-    words = os.environ.get("COMP_LINE", "").split()
     line = os.environ.get("COMP_LINE", "")
-    chosen = words[1] if len(words) > 2 or (len(words) == 2 and line.endswith(" ")) else None
-    if any(argument.startswith("query=") for argument in arguments) and chosen not in NAMES:
-        print(" ".join(name for name in NAMES if len(words) < 2 or name.startswith(words[1])))
-        return
+    words = line.split()
+    # The last word is complete where a space follows it.
     typed = words[1:] if line.endswith(" ") else words[1:-1]
-    name, _ = _full_name(chosen or "run", typed[1:])
-    for word in typed[: 2 if chosen == "plan" and typed[1:2] and typed[1] in PLANNED else 1]:
+    names = _names_after(typed)
+    if names and any(argument.startswith("query=") for argument in arguments):
+        begun = "".join(words[1 + len(typed) :])
+        print(" ".join(name for name in names if name.startswith(begun)))
+        return
+    name, rest = _full_name(typed[0], typed[1:]) if typed else ("run", [])
+    for word in typed[: len(typed) - len(rest)]:
         line = line.replace(f" {word}", "", 1)
+    for word, override in zip(typed[len(typed) - len(rest) :], rest, strict=True):
+        line = line.replace(f" {word}", f" {override}", 1)
     os.environ["COMP_LINE"] = line
-    _run_hydra(_commands()[name], arguments)
+    _run_hydra(_command(name), arguments)
+
+
+def _names_after(typed: Sequence[str]) -> Sequence[str]:
+    """What may be named after these words; nothing where they name a command."""
+    if typed[:1] == ["study"]:
+        return () if any(word in STUDIES for word in typed[1:2]) else STUDIES
+    return () if any(word in NAMES for word in typed[:1]) else NAMES
 
 
 if __name__ == "__main__":

@@ -117,6 +117,8 @@ def _explain_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
     for part in key.split("."):
         if not OmegaConf.is_dict(node) or part not in node:
             allowed = [str(name) for name in node] if OmegaConf.is_dict(node) else []
+            if above and OmegaConf.is_dict(node) and not allowed:
+                return f"{above} has no entry {part} yet: a new one is added with a plus, +{key}=VALUE"
             return unknown(key, part, allowed, f"key in {above or 'the config'}")
         node, above = node._get_node(part), f"{above}.{part}".lstrip(".")
     return f"{key} holds no such entry yet: a new one is added with a plus, +{key}.NAME=VALUE"

@@ -53,6 +53,8 @@ class RunRecord:
     """method, rows, tokens, target_share, sources_pool, sources_subset; None where nothing was picked."""
     training: Mapping[str, Any] | None
     config: Mapping[str, Any]
+    evaluation: str | None = None
+    """Fingerprint of the evaluation; None where nothing was evaluated."""
 
     @property
     def is_base(self) -> bool:
@@ -126,6 +128,7 @@ def _parse(folder: Path, record: Mapping[str, Any]) -> RunRecord:
         selection=summary["selection"],
         training=summary["training"],
         config=record["config"],
+        evaluation=record["inputs"].get("evaluation"),
     )
 
 

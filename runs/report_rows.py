@@ -170,13 +170,14 @@ def _section(title: str, runs: Sequence[RunRecord]) -> Section:
     rows, superseded = [], 0
     for label in dict.fromkeys(run.label for run in runs):
         for name, members in split([run for run in runs if run.label == label]).items():
-            latest = _latest(members)
-            superseded += len(members) - len(latest)
-            rows.append(Row(name=name, runs=latest, scores=_scores(latest, columns)))
+            kept = latest(members)
+            superseded += len(members) - len(kept)
+            rows.append(Row(name=name, runs=kept, scores=_scores(kept, columns)))
     return Section(title=title, columns=columns, rows=tuple(sorted(rows, key=_order(columns))), superseded=superseded)
 
 
-def _latest(runs: Sequence[RunRecord]) -> tuple[RunRecord, ...]:
+def latest(runs: Sequence[RunRecord]) -> tuple[RunRecord, ...]:
+    """Of runs that differ in nothing but the seed the last one of each seed, by seed."""
     by_seed = {run.seed: run for run in sorted(runs, key=lambda run: run.created)}
     return tuple(by_seed[seed] for seed in sorted(by_seed))
 

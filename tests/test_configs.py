@@ -22,6 +22,11 @@ NEEDS = {
     ("target", "none"): ["selection=random"],
     ("finetune", "none"): ["selection=none"],
     ("evaluate", "none"): ["selection=random"],
+    ("experiment", "correlation"): ["selection=random"],
+    ("refinement", "diversify"): ["selection=kmq"],
+    ("refinement", "diversify_judge"): ["selection=kmq"],
+    ("refinement", "diversify_reward"): ["selection=kmq"],
+    ("refinement", "diverse_evol"): ["selection=kcenter_greedy", "encoder=mean"],
 }
 """What an option cannot go without."""
 PLACES = {"scorer": "scorer@scorers.loss"}

@@ -19,7 +19,7 @@ def siftune(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 def test_help_names_the_commands() -> None:
     done = siftune("--help")
     assert done.returncode == 0
-    for name in ("run", "select", "report", "methods"):
+    for name in ("run", "select", "plan", "runs", "report", "compare", "measure", "study", "methods"):
         assert f"\n  {name} " in done.stdout
 
 
@@ -27,6 +27,47 @@ def test_an_unknown_command_is_refused_with_the_nearest() -> None:
     done = siftune("selct")
     assert done.returncode != 0
     assert "Did you mean select" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["study"], ["study", "--help"]], ids=["alone", "help"])
+def test_study_names_the_studies(arguments: list[str]) -> None:
+    done = siftune(*arguments)
+    assert done.returncode == 0
+    for name in ("correlation", "simulation"):
+        assert f"\n  {name} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["study", "simulatoin"], "Did you mean simulation?"),
+        (["study", "seed=1"], "Allowed: correlation, simulation."),
+        (["studdy"], "Did you mean study?"),
+        (["plan", "study", "simulation"], "there is nothing to plan in study"),
+    ],
+    ids=["study", "override", "command", "plan"],
+)
+def test_an_unknown_study_is_refused(arguments: list[str], words: str) -> None:
+    done = siftune(*arguments)
+    assert done.returncode != 0
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "setting"),
+    [
+        (["measure"], "measures.neighbors=10"),
+        (["study", "correlation"], "study.bootstrap=10000"),
+        (["study", "simulation"], "measures.neighbors=10"),
+    ],
+    ids=["measure", "correlation", "simulation"],
+)
+def test_help_of_measure_and_the_studies_shows_settings(command: list[str], setting: str) -> None:
+    done = siftune(*command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"siftune {' '.join(command)}: " in done.stdout
+    assert f"\n  {setting}\n" in done.stdout
 
 
 def test_help_of_a_command_shows_groups_and_settings() -> None:
@@ -105,6 +146,16 @@ def test_a_budget_that_the_pool_cannot_meet_is_refused_before_anything_is_encode
         ("siftune se", "select"),
         ("siftune select selection=rand", "selection=random"),
         ("siftune run budget=fr", "budget=fraction"),
+        ("siftune plan select budget=fr", "budget=fraction"),
+        ("siftune stu", "study"),
+        ("siftune study ", "correlation"),
+        ("siftune study sim", "simulation"),
+        ("siftune study correlation budget=fr", "budget=fraction"),
+        ("siftune study simulation measures.nei", "measures.neighbors="),
+        ("siftune measure encoder=mini", "encoder=minilm"),
+        ("siftune com", "compare"),
+        ("siftune compare random rds_plus resam", "resamples="),
+        ("siftune runs rela", "relaunch="),
     ],
 )
 def test_shell_completion(line: str, expected: str) -> None:

@@ -34,7 +34,13 @@ TINY = [
     "evaluate=none",
     "tracking=disabled",
 ]
-CLUSTERS = ["experiment=refinement", *TINY, "budget.amount=18", "refinement.decoding.max_new_tokens=6"]
+CLUSTERS = [
+    "experiment=refinement",
+    *TINY,
+    "budget.amount=18",
+    "refinement.measure_last=false",
+    "refinement.decoding.max_new_tokens=6",
+]
 BY_KMEANS = [*CLUSTERS, "selection.num_clusters=4"]
 BY_SOURCE = [*CLUSTERS, "refinement.cluster_by=source", "refinement.scored_by=trained"]
 EVOLVING = ["experiment=diverse_evol", *TINY, "budget.amount=12", "refinement.rounds=3"]
