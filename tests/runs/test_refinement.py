@@ -210,6 +210,7 @@ def test_sources_as_clusters_scored_by_the_trained_model(tmp_path: Path) -> None
     assert read_refinement(only(tmp_path, "refinement")).column == "source"
 
 
+@pytest.mark.slow
 def test_rewards_are_compared_as_they_are(tmp_path: Path) -> None:
     tokenizer = byte_tokenizer(512)
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -228,6 +229,7 @@ def test_rewards_are_compared_as_they_are(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(said / "values.npy"), gold - generated)
 
 
+@pytest.mark.slow
 def test_training_goes_on_where_it_is_to_be_continued(tmp_path: Path) -> None:
     picked(tmp_path, [*BY_SOURCE, "refinement.scored_by=scorer", "refinement.training=continued"])
     first, second = (record(folder) for folder in folders(tmp_path, "checkpoint"))
@@ -236,6 +238,7 @@ def test_training_goes_on_where_it_is_to_be_continued(tmp_path: Path) -> None:
     assert [entry["summary"]["rows"] for entry in (first, second)] == [6, 6]
 
 
+@pytest.mark.slow
 def test_weights_may_start_at_the_clusters_sizes_and_rounds_be_uneven(tmp_path: Path) -> None:
     uneven = ["refinement.rounds=2", "refinement.shares=[2,1]", "refinement.start_weights=sizes"]
     picked(tmp_path, [*BY_SOURCE, *uneven, "refinement.scored_by=scorer"])
@@ -245,6 +248,7 @@ def test_weights_may_start_at_the_clusters_sizes_and_rounds_be_uneven(tmp_path: 
     assert [len(np.load(folder / "indices.npy")) for folder in (first, second)] == [12, 6]
 
 
+@pytest.mark.slow
 def test_only_candidates_are_drawn(tmp_path: Path) -> None:
     pool = Workspace(tmp_path).pool(experiment(tmp_path, BY_KMEANS).pool).pool
     (tmp_path / "ids.txt").write_text("\n".join(pool.ids[20:60].tolist()))
