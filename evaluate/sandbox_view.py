@@ -63,6 +63,7 @@ def build(shown: Iterable[str], scratch_mb: int) -> None:
     options = f"size={scratch_mb}m,nr_inodes=10000,mode=700,uid={INSIDE},gid={INSIDE}"
     _mount("tmpfs", SCRATCH, "tmpfs", _NO_SETUID | _NO_DEVICES, options)
     for alias in ("/tmp", "/dev/shm"):
+        # /tmp is there already where Python is installed below it; TMPDIR names the scratch folder in any case.
         if not os.path.lexists(alias):
             os.symlink(SCRATCH, alias)
     _check(libc.umount2(_OLD.encode(), _DETACH), "unmounting the machine's files")
