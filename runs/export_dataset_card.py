@@ -15,7 +15,7 @@ from siftune.runs.export_statistics import Statistics
 from siftune.selection.interface import Budget
 from siftune.selection.pool.licences import NONE_KNOWN, common_licence
 from siftune.selection.pool.removal import cell
-from siftune.selection.pool.subset_card import amount_asked
+from siftune.selection.pool.subset_card import amount_asked, how_to_load, mixture_table
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -75,13 +75,7 @@ def dataset_card(exported: Exported, facts: DatasetFacts) -> str:
         *_sources(summary),
         *_licences(statistics),
         *_lengths(statistics),
-        "## How to load it",
-        "",
-        "```python",
-        "from datasets import load_dataset",
-        "",
-        f'subset = load_dataset("{facts.repo}", split="train")',
-        "```",
+        *how_to_load(facts.repo),
         "",
         "`messages` is the conversation (role, content), as TRL's `SFTTrainer` takes it. Rows stand in the order",
         "picked (`rank`); `gain` is the method's score at the pick, null where it has none; `pool_row` is the row's",
@@ -141,15 +135,9 @@ def _provenance(exported: Exported, facts: DatasetFacts, pool: str) -> Iterator[
     yield ""
 
 
-def _sources(summary: Mapping[str, Any]) -> Iterator[str]:
+def _sources(summary: Mapping[str, Any]) -> list[str]:
     before, after = summary["sources_pool"], summary["sources_subset"]
-    yield from ("## Sources before and after", "")
-    yield from ("| source | pool rows | share | picked rows | share |", "|---|---:|---:|---:|---:|")
-    for source, count in before.items():
-        picked = after.get(source, 0)
-        shares = count / summary["pool_rows"], picked / max(summary["rows"], 1)
-        yield f"| {cell(source)} | {count:,} | {shares[0]:.1%} | {picked:,} | {shares[1]:.1%} |"
-    yield ""
+    return [*mixture_table({source: (count, after.get(source, 0)) for source, count in before.items()}), ""]
 
 
 def _licences(statistics: Statistics) -> Iterator[str]:

@@ -61,7 +61,7 @@ class _Rounds:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterRefinement(_Rounds):
-    """Iterative refinement (arXiv 2409.11378, section 2.3): clusters whose rows teach nothing lose weight.
+    """Iterative refinement (arXiv 2409.11378): clusters whose rows teach nothing lose weight.
 
     Every round draws rows from the clusters by their weights, trains a model on the rows taken so far, has it answer
     the drawn rows' prompts, and scores the pool's answers (gold) against the model's (generated): S is large where the

@@ -1,6 +1,6 @@
 """`siftune study correlation`: fine-tune a model on each of many subsets; does the more diverse one make the better?
 
-The protocol of Yang et al. 2025 (arXiv 2502.17184, section 4). The runs are a sweep of `siftune run`, and are recorded
+The protocol of Yang et al. 2025 (arXiv 2502.17184). The runs are a sweep of `siftune run`, and are recorded
 like any other's; what is added is done when the sweep ends, from the records: no checkpoint is read.
 """
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from siftune.selection.interface import Budget
+from siftune.selection.pool.removal import cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,27 +49,14 @@ def card_text(card: SubsetCard, front_matter: Sequence[str], mixture: Mapping[st
         f"| pool | `{card.pool}`, {pool_rows:,} rows |",
         f"| pool hash | `{card.pool_hash}` |",
         f"| method | `{card.method}` |",
-        *(f"| {_cell(name)} | `{_cell(json.dumps(value))}` |" for name, value in card.hyperparameters.items()),
+        *(f"| {cell(name)} | `{cell(json.dumps(value))}` |" for name, value in card.hyperparameters.items()),
         f"| seed | {card.seed} |",
         f"| budget asked | {amount_asked(card.budget)} |",
         f"| budget met | {rows:,} rows ({rows / pool_rows:.2%} of the pool){tokens} |",
         "",
-        "## Sources before and after",
+        *mixture_table(mixture),
         "",
-        "| source | pool rows | share | picked rows | share |",
-        "|---|---:|---:|---:|---:|",
-        *(
-            f"| {_cell(source)} | {before:,} | {before / pool_rows:.1%} | {after:,} | {after / rows:.1%} |"
-            for source, (before, after) in mixture.items()
-        ),
-        "",
-        "## How to load it",
-        "",
-        "```python",
-        "from datasets import load_dataset",
-        "",
-        'subset = load_dataset("path/to/this/folder", split="train")',
-        "```",
+        *how_to_load("path/to/this/folder"),
         "",
         "Rows stand in the order picked (`rank`); `gain` is the method's score at the pick, null where it has none.",
         "",
@@ -76,10 +64,35 @@ def card_text(card: SubsetCard, front_matter: Sequence[str], mixture: Mapping[st
     return "\n".join(lines)
 
 
+def mixture_table(mixture: Mapping[str, tuple[int, int]]) -> list[str]:
+    """The section of a card on sources: source -> (rows of the pool, rows picked)."""
+    pool_rows = sum(before for before, _ in mixture.values())
+    rows = max(1, sum(after for _, after in mixture.values()))
+    return [
+        "## Sources before and after",
+        "",
+        "| source | pool rows | share | picked rows | share |",
+        "|---|---:|---:|---:|---:|",
+        *(
+            f"| {cell(source)} | {before:,} | {before / pool_rows:.1%} | {after:,} | {after / rows:.1%} |"
+            for source, (before, after) in mixture.items()
+        ),
+    ]
+
+
+def how_to_load(place: str) -> list[str]:
+    """The section of a card on loading: `place` is a folder or a name on the hub."""
+    return [
+        "## How to load it",
+        "",
+        "```python",
+        "from datasets import load_dataset",
+        "",
+        f'subset = load_dataset("{place}", split="train")',
+        "```",
+    ]
+
+
 def amount_asked(budget: Budget) -> str:
     """A budget in words."""
     return f"{budget.amount:g} of the rows" if budget.unit == "fraction" else f"{int(budget.amount):,} {budget.unit}"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -93,10 +93,10 @@ class Answers(LM):
         return replies
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:  # type: ignore[override]
-        raise NotImplementedError
+        pytest.fail("answers are generated, not rated")
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:  # type: ignore[override]
-        raise NotImplementedError
+        pytest.fail("answers are generated, not rated")
 
 
 def score(task: LMEvalTask, answer: Callable[[dict[str, Any], int], str], folder: Path) -> float:

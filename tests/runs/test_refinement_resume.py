@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,33 +25,6 @@ OVERRIDES = [
 ]
 
 
-def start(store: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "siftune.runs.main", "run", *OVERRIDES, f"store={store}"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ)
-
-
-def finish(store: Path) -> str:
-    process = start(store)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    return errors
-
-
-def kill_in(store: Path, kind: str, remains: str) -> None:
-    """Kill a run as soon as a stage has left something, and before it is finished."""
-    process = start(store)
-    try:
-        deadline = time.monotonic() + 240
-        while not any(store.glob(f"{kind}/{remains}")):
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            assert time.monotonic() < deadline, "the step to kill in never came"
-            time.sleep(0.002)
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    assert not any(store.glob(f"{kind}/{remains.split('/')[0]}/record.json")), "it was killed too late"
-
-
 def content(store: Path) -> Mapping[str, bytes]:
     """What the loop computed, by stage and file."""
     found = {
@@ -70,9 +39,9 @@ def content(store: Path) -> Mapping[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, run_command: Any) -> Mapping[str, bytes]:
     store = tmp_path_factory.mktemp("undisturbed")
-    finish(store)
+    run_command.finish(store)
     return content(store)
 
 
@@ -88,10 +57,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]
     ids=["drawing", "training", "generating", "scoring"],
 )
 def test_a_killed_loop_ends_like_an_undisturbed_one(
-    tmp_path: Path, undisturbed: Mapping[str, bytes], kind: str, remains: str
+    tmp_path: Path, undisturbed: Mapping[str, bytes], run_command: Any, kind: str, remains: str
 ) -> None:
-    kill_in(tmp_path, kind, remains)
-    finish(tmp_path)
+    run_command.kill_when(tmp_path, lambda: any(tmp_path.glob(f"{kind}/{remains}")))
+    assert not any(tmp_path.glob(f"{kind}/{remains.split('/')[0]}/record.json")), "it was killed too late"
+    run_command.finish(tmp_path)
     found = content(tmp_path)
     assert found.keys() == undisturbed.keys()
     assert [name for name, data in found.items() if data != undisturbed[name]] == []

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,31 +20,6 @@ OVERRIDES = [
 ]
 
 
-def start(store: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "siftune.runs.main", "run", *OVERRIDES, f"store={store}"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ)
-
-
-def finish(store: Path) -> str:
-    process = start(store)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    return errors
-
-
-def kill_when(store: Path, condition: Callable[[], bool]) -> None:
-    process = start(store)
-    deadline = time.monotonic() + 240
-    while not condition():
-        assert process.poll() is None, (
-            f"the run ended before it could be killed: {process.stderr and process.stderr.read()}"
-        )
-        assert time.monotonic() < deadline, "the stage to kill in never came"
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 def outcome(store: Path) -> dict[str, Any]:
     """Picks, losses and scores: what must not depend on how often the run was killed."""
     (record,) = store.glob("run/*/record.json")
@@ -61,9 +30,9 @@ def outcome(store: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, run_command: Any) -> dict[str, Any]:
     store = tmp_path_factory.mktemp("undisturbed")
-    finish(store)
+    run_command.finish(store)
     return outcome(store)
 
 
@@ -77,17 +46,19 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ],
     ids=["embedding", "training", "evaluation"],
 )
-def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path: Path, undisturbed: dict[str, Any], remains: str) -> None:
-    kill_when(tmp_path, lambda: any(tmp_path.glob(remains)))
+def test_a_killed_run_ends_like_an_undisturbed_one(
+    tmp_path: Path, undisturbed: dict[str, Any], run_command: Any, remains: str
+) -> None:
+    run_command.kill_when(tmp_path, lambda: any(tmp_path.glob(remains)))
     assert not list(tmp_path.glob("run/*/record.json"))
-    finish(tmp_path)
+    run_command.finish(tmp_path)
     assert outcome(tmp_path) == undisturbed
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_found_and_nothing_is_computed_again(tmp_path: Path) -> None:
-    finish(tmp_path)
+def test_a_finished_run_is_found_and_nothing_is_computed_again(tmp_path: Path, run_command: Any) -> None:
+    run_command.finish(tmp_path)
     records = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*/record.json")}
-    errors = finish(tmp_path)
+    errors = run_command.finish(tmp_path)
     assert "recorded already" in errors
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*/record.json")} == records

@@ -13,24 +13,13 @@ from siftune.selection.kernels.farthest import farthest_first, farthest_next
 
 
 def plain(points: np.ndarray, first: int, costs: np.ndarray, left: int) -> tuple[list[int], list[float]]:
-    wide = points.astype(np.float64)
-    distances = np.full(len(points), np.inf)
-    available, pick = np.ones(len(points), dtype=bool), first
-    picks, gains = [], []
-    while available.any():
-        available[pick] = False
-        if costs[pick] <= left:
-            left -= int(costs[pick])
-            picks.append(pick)
-            gains.append(float(distances[pick]))
-            distances = np.minimum(distances, ((wide - wide[pick]) ** 2).sum(axis=1))
-        if available.any():
-            pick = int(np.argmax(np.where(available, distances, -1)))
-    return picks, gains
+    """The textbook form from a first row that fits."""
+    picks, gains = plain_next(points, [first], costs, left - int(costs[first]))
+    return [first, *picks], [np.inf, *gains]
 
 
 def plain_next(points: np.ndarray, picked: list[int], costs: np.ndarray, left: int) -> tuple[list[int], list[float]]:
-    """The textbook form gone on with: distances to all rows picked first."""
+    """The textbook form from rows that are picked already: distances to all of them first."""
     wide = points.astype(np.float64)
     distances = np.min([((wide - wide[row]) ** 2).sum(axis=1) for row in picked], axis=0)
     available = ~np.isin(np.arange(len(points)), picked)
