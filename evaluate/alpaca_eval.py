@@ -14,7 +14,7 @@ from siftune.evaluate.judged import Ask, Judged, JudgedTask, Outcome, Question
 from siftune.evaluate.judged_files import HUB, beside, identity_of, located
 from siftune.evaluate.length_control import FEWEST, controlled
 from siftune.evaluate.tasks import EvaluationError
-from siftune.selection.features.endpoint.endpoint_client import Reply
+from siftune.selection.features.endpoint.endpoint_replies import Reply
 
 FIRST, SECOND = "m", "M"
 """What the judge calls the answers."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
+from siftune.evaluate.backends.running import Writer, Written
 from siftune.evaluate.judged import JudgedTask, Question
 from siftune.finetune.chat import Message
-from siftune.finetune.generate import Reply, ReplyGenerator
+from siftune.finetune.decoding import Decoding
 
 TOGETHER = 32
 """Questions that are answered together, and at most lost when the process is killed."""
@@ -32,15 +32,15 @@ class Answered:
     cut: int
     """Answers that had not ended after max_new_tokens."""
     no_room: int
-    """Turns that leave the model no room for an answer: the answer is empty."""
+    """Turns that leave the model no room for an answer, or that its endpoint does not take: the answer is empty."""
 
 
 class Answerer:
-    """A loaded model that answers a task's questions."""
+    """A model that answers a task's questions."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: JudgedTask, seed: int) -> None:
-        self._model, self._tokenizer, self._task, self._seed = model, tokenizer, task, seed
-        self._generators: dict[float, ReplyGenerator] = {}
+    def __init__(self, writers: Callable[[Decoding], Writer], task: JudgedTask, seed: int) -> None:
+        self._task, self._seed = task, seed
+        self._writer = functools.cache(lambda temperature: writers(replace(task.decoding, temperature=temperature)))
 
     def answers(
         self, questions: Sequence[Question], file: Path, progress: Callable[[int], None] = lambda questions: None
@@ -59,51 +59,40 @@ class Answerer:
 
     def _batch(self, questions: Sequence[Question]) -> list[Answered]:
         conversations: list[list[Message]] = [list(question.history) for question in questions]
-        replies: list[list[tuple[int, Reply | None]]] = [[] for _ in questions]
+        replies: list[list[Written]] = [[] for _ in questions]
         for turn in range(max(len(question.asked) for question in questions)):
             asked = [place for place, question in enumerate(questions) if turn < len(question.asked)]
             for place in asked:
                 conversations[place].append({"role": "user", "content": questions[place].asked[turn]})
             for place, found in self._turn(questions, conversations, asked, turn).items():
                 replies[place].append(found)
-                text = found[1].text.strip() if found[1] else ""
+                text = found.reply.text.strip() if found.reply else ""
                 conversations[place].append({"role": "assistant", "content": text})
         return [_answered(own) for own in replies]
 
     def _turn(
         self, questions: Sequence[Question], conversations: Sequence[list[Message]], asked: Sequence[int], turn: int
-    ) -> dict[int, tuple[int, Reply | None]]:
-        """place -> tokens of the prompt, and the reply where there is room for one."""
-        found: dict[int, tuple[int, Reply | None]] = {}
+    ) -> dict[int, Written]:
+        """place -> the answer."""
+        found: dict[int, Written] = {}
         by_temperature: dict[float, list[int]] = {}
         for place in asked:
             by_temperature.setdefault(self._task.temperature_of(questions[place]), []).append(place)
         for temperature, places in by_temperature.items():
-            generator = self._generator(temperature)
-            prompts = dict(zip(places, generator.encode([conversations[place] for place in places]), strict=True))
-            room = generator.room
-            longest = None if room is None else room - self._task.decoding.max_new_tokens
-            fitting = [place for place in places if longest is None or len(prompts[place]) <= longest]
-            seeds = [_seed_of(questions[place], turn, self._seed) for place in fitting]
-            replies = dict(zip(fitting, generator.generate([prompts[place] for place in fitting], seeds), strict=True))
-            found |= {place: (len(prompts[place]), replies.get(place)) for place in places}
+            seeds = [_seed_of(questions[place], turn, self._seed) for place in places]
+            written = self._writer(temperature).write([conversations[place] for place in places], seeds)
+            found |= zip(places, written, strict=True)
         return found
 
-    def _generator(self, temperature: float) -> ReplyGenerator:
-        if temperature not in self._generators:
-            decoding = dataclasses.replace(self._task.decoding, temperature=temperature)
-            self._generators[temperature] = ReplyGenerator(self._model, self._tokenizer, decoding)
-        return self._generators[temperature]
 
-
-def _answered(replies: Sequence[tuple[int, Reply | None]]) -> Answered:
-    given = [reply for _, reply in replies if reply is not None]
+def _answered(written: Sequence[Written]) -> Answered:
+    given = [(read, reply) for read, reply in written if reply is not None]
     return Answered(
-        texts=tuple(reply.text.strip() if reply else "" for _, reply in replies),
-        read=sum(tokens for tokens, reply in replies if reply is not None),
-        written=sum(reply.tokens for reply in given),
-        cut=sum(not reply.ended for reply in given),
-        no_room=len(replies) - len(given),
+        texts=tuple(one.reply.text.strip() if one.reply else "" for one in written),
+        read=sum(read for read, _ in given),
+        written=sum(reply.tokens for _, reply in given),
+        cut=sum(not reply.ended for _, reply in given),
+        no_room=len(written) - len(given),
     )
 
 

@@ -14,7 +14,7 @@ from lm_eval.config.task import TaskConfig
 from lm_eval.filters import build_filter_ensemble
 from transformers import PreTrainedTokenizerBase
 
-from siftune.evaluate.lm import ResponseScore, Span
+from siftune.evaluate.scored import ResponseScore, Span
 from siftune.evaluate.tasks import EvaluationError
 from siftune.finetune.chat import Rendered, end_of_turn, render, render_prompt
 from siftune.selection.pool.rows import Row, says_something

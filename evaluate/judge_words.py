@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from siftune.selection.features.endpoint.endpoint_client import Reply
+from siftune.selection.features.endpoint.endpoint_replies import Reply
 from siftune.selection.pool.rows import Message
 
 QUOTED = 80

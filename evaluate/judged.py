@@ -11,7 +11,7 @@ from siftune.evaluate.judged_files import HUB, beside, identity_of, located, pac
 from siftune.evaluate.tasks import EvaluationError, check_limit
 from siftune.finetune.decoding import Decoding
 from siftune.selection.features.endpoint.endpoint import Endpoint
-from siftune.selection.features.endpoint.endpoint_client import Reply
+from siftune.selection.features.endpoint.endpoint_replies import Reply
 from siftune.selection.pool.reading import read_file
 from siftune.selection.pool.rows import Message
 from siftune.selection.pool.source import PoolError

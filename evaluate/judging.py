@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from siftune.evaluate.answering import Answered, Answerer
+from siftune.evaluate.backends.running import Running
 from siftune.evaluate.judged import Ask, Judged, JudgedTask, Question
+from siftune.evaluate.kept_replies import KeptReplies
 from siftune.evaluate.results import TaskResult
 from siftune.evaluate.tasks import EvaluationError
-from siftune.evaluate.verdicts import Verdicts
-from siftune.selection.features.endpoint.endpoint_client import Reply
 from siftune.selection.features.endpoint.endpoint_errors import Refusal
+from siftune.selection.features.endpoint.endpoint_replies import Reply
 from siftune.selection.files import write_whole
 
 SHOWN = 3
@@ -30,9 +30,7 @@ class JudgedRun:
     def __init__(self, name: str, task: JudgedTask, questions: Sequence[Question]) -> None:
         self._name, self._task, self._questions = name, task, questions
 
-    def evaluate(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, verdicts: Path, seed: int
-    ) -> TaskResult:
+    def evaluate(self, running: Running, folder: Path, verdicts: Path, seed: int) -> TaskResult:
         """Answer the questions and have the answers judged; both go on where a killed call was.
 
         folder/answers/<name>.jsonl has the answers as they come, folder/samples/<name>.jsonl at the end one line a
@@ -41,7 +39,7 @@ class JudgedRun:
         """
         count = len(self._questions)
         with tqdm(total=count, desc=f"Answering {self._name}") as bar:
-            answerer = Answerer(model, tokenizer, self._task, seed)
+            answerer = Answerer(running.writer, self._task, seed)
             answered = answerer.answers(self._questions, folder / "answers" / f"{self._name}.jsonl", bar.update)
         judged, asks, usage = self._judge(answered, verdicts)
         self._check(judged)
@@ -77,7 +75,7 @@ class JudgedRun:
             for question, answers in zip(self._questions, answered, strict=True)
         ]
         flat = [ask for own in asks for ask in own]
-        known = Verdicts(folder, self._task.judge.endpoint, self._task.options)
+        known = KeptReplies(folder, self._task.judge.endpoint, self._task.options)
         with tqdm(total=len(flat), desc=f"Judging {self._name}") as bar:
             replies, usage = known.replies([ask.messages for ask in flat], bar.update)
         left = iter(replies)

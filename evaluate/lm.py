@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lm_eval.api.instance import Instance
@@ -16,28 +15,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from siftune.evaluate.batch_size import written_rows
 from siftune.evaluate.greedy import Ends, GreedyWriter
 from siftune.evaluate.prefix_cache import PrefixCache
-from siftune.evaluate.scoring import Scored, TokenScorer
+from siftune.evaluate.scored import Scored, ScoresTokens
+from siftune.evaluate.scoring import TokenScorer
 from siftune.evaluate.token_counts import TokenCounts
-from siftune.finetune.chat import encode_text
 from siftune.finetune.generate import end_tokens
 
-Span = tuple[int, int]
 GREEDY = {"attention_mask", "do_sample", "temperature"}
 """Generation settings with which the likeliest token is taken, where nothing is drawn."""
 
 
-class ResponseScore(NamedTuple):
-    """What a conversation's responses cost the model."""
-
-    nats: float
-    """Sum of -log p over the tokens of the responses, each given all that comes before it."""
-    bytes: int
-    """UTF-8 length of the responses."""
-    truncated: bool
-    """Whether the conversation was longer than the model's limit: its beginning was then cut off."""
-
-
-class SiftuneLM(HFLM):
+class SiftuneLM(ScoresTokens, HFLM):
     """lm-eval's HuggingFace model around one that is loaded already; causal models, one process.
 
     HFLM computes the logits of every position over the whole vocabulary, in the model's number format. This class
@@ -54,34 +41,14 @@ class SiftuneLM(HFLM):
     ) -> None:
         super().__init__(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size or 1)
         self._given_batch_size = batch_size
-        self._conversation_length = min(conversation_length, self.max_length)
+        self.conversation_length = min(conversation_length, self.max_length)
+        self.scored_length = self.max_length
         self._ends = end_tokens(model, tokenizer)
         self.counts = TokenCounts()
         plain = _plain(model)
         prefixes = PrefixCache(plain, self.counts)
         self._scorer = TokenScorer(plain, prefixes, batch_size, self.counts)
         self._writer = GreedyWriter(plain, prefixes, tokenizer, self.counts)
-
-    def response_loglikelihood(self, requests: list[Instance]) -> list[ResponseScore]:
-        """Score conversations; the arguments of a request are its rendered text and the responses' character spans."""
-        length = self._conversation_length
-        windows = [_window(self.tokenizer, text, spans, length) for text, spans in (item.args for item in requests)]
-        scores = self.score([window.scored for window in windows], "Scoring responses")
-        return [
-            ResponseScore(-sum(logprobs), window.bytes, window.truncated)
-            for (logprobs, _), window in zip(scores, windows, strict=True)
-        ]
-
-    def _loglikelihood_tokens(
-        self,
-        requests: list[tuple[tuple[str, str], list[int], list[int]]],
-        disable_tqdm: bool = False,
-        override_bs: int | None = None,
-    ) -> list[tuple[float, bool]]:
-        """lm-eval's (log-likelihood, is greedy) of (text, context tokens, continuation tokens)."""
-        scored = [_continuation(context, continuation, self.max_length) for _, context, continuation in requests]
-        scores = self.score(scored, None if disable_tqdm else "Scoring continuations")
-        return [(sum(logprobs), greedy) for logprobs, greedy in scores]
 
     def score(self, requests: Sequence[Scored], progress: str | None = None) -> list[tuple[list[float], bool]]:
         """For each request the log-probabilities of its targets, and whether each target is the likeliest token."""
@@ -119,38 +86,6 @@ class SiftuneLM(HFLM):
         longest, pad = max(map(len, texts)), self.tokenizer.pad_token_id
         rows = [[*text, *([pad] * (longest - len(text)))] for text in texts]
         return torch.cat([context, torch.tensor(rows, device=context.device, dtype=context.dtype)], dim=1)
-
-
-@dataclass(frozen=True)
-class _Window:
-    scored: Scored
-    bytes: int
-    truncated: bool
-
-
-def _window(tokenizer: PreTrainedTokenizerBase, text: str, spans: Sequence[Span], max_length: int) -> _Window:
-    """The last `max_length` tokens of a conversation, those that lie in a response, and the responses' bytes."""
-    encoded = encode_text(tokenizer, text, offsets=True)
-    ids, offsets = encoded["input_ids"][-max_length:], encoded["offset_mapping"][-max_length:]
-    truncated = len(encoded["input_ids"]) > max_length
-    # The first token of the window has nothing before it to be predicted from.
-    begin = offsets[1][0] if truncated and len(offsets) > 1 else 0
-    kept = [(max(start, begin), end) for start, end in spans if end > begin]
-    inside = [i for i in range(1, len(ids)) if any(_overlap(offsets[i], span) for span in kept)]
-    scored = Scored(tuple(ids[:-1]), tuple(i - 1 for i in inside), tuple(ids[i] for i in inside))
-    return _Window(scored, sum(len(text[start:end].encode()) for start, end in kept), truncated)
-
-
-def _overlap(token: Span, span: Span) -> bool:
-    return token[1] > token[0] and token[0] < span[1] and token[1] > span[0]
-
-
-def _continuation(context: Sequence[int], continuation: Sequence[int], max_length: int) -> Scored:
-    """A continuation in its context, cut on the left to the model's length as lm-eval does."""
-    assert context
-    assert 0 < len(continuation) <= max_length
-    inputs = tuple([*context, *continuation][-(max_length + 1) : -1])
-    return Scored(inputs, tuple(range(len(inputs) - len(continuation), len(inputs))), tuple(continuation))
 
 
 def _length(text: Sequence[int], ends: Sequence[int]) -> int:

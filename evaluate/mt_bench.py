@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from siftune.evaluate.judge_words import conversation, messages_of, rating
 from siftune.evaluate.judged import Ask, Judged, JudgedTask, Outcome, Question
-from siftune.selection.features.endpoint.endpoint_client import Reply
+from siftune.selection.features.endpoint.endpoint_replies import Reply
 from siftune.selection.pool.rows import Message
 
 RATING = r"\[\[(\d+(?:\.\d+)?)\]\]"

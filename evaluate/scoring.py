@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,18 +12,8 @@ from transformers import DynamicCache
 from siftune.evaluate.batch_size import scored_rows
 from siftune.evaluate.prefix_cache import PrefixCache
 from siftune.evaluate.prefixes import Group, shared_prefixes
+from siftune.evaluate.scored import Inputs, Scored
 from siftune.evaluate.token_counts import TokenCounts
-
-Inputs = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Tokens whose probability is asked: the logits at `positions[i]` of `inputs` predict `targets[i]`."""
-
-    inputs: Inputs
-    positions: tuple[int, ...]
-    targets: tuple[int, ...]
 
 
 class TokenScorer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from siftune.evaluate.execution import CodeExecution
@@ -61,14 +61,14 @@ class Suite:
         refused: dict[str, EvaluationError] = {}
         for name in self.tasks:
             try:
-                inputs |= {f"{name}.{key}": value for key, value in self._inputs_of(name).items()}
+                inputs |= {f"{name}.{key}": value for key, value in self.inputs_of(name).items()}
             except EvaluationError as error:
                 refused[name] = error
         if refused:
             raise EvaluationError("; ".join(map(str, refused.values())) + self._how_without(refused)) from next(
                 iter(refused.values())
             )
-        return inputs | ({"execution": self._limits()} if self.allow_code_execution else {})
+        return inputs | ({"execution": self.limits()} if self.allow_code_execution else {})
 
     def limit_of(self, name: str) -> int | None:
         """How many documents of a task are evaluated: its own limit, else the suite's, else None for all."""
@@ -79,12 +79,14 @@ class Suite:
         """Where the judges are."""
         return tuple(task.judge.endpoint for task in self.tasks.values() if isinstance(task, JudgedTask))
 
-    def _limits(self) -> str:
+    def limits(self) -> str:
+        """What bounds the programs that are executed, for the fingerprint."""
         limits = asdict(self.execution)
         del limits["workers"]
         return json.dumps(limits)
 
-    def _inputs_of(self, name: str) -> dict[str, str]:
+    def inputs_of(self, name: str) -> dict[str, str]:
+        """Those of one task."""
         try:
             return self.tasks[name].inputs()
         except ValueError as error:
@@ -101,10 +103,14 @@ class Suite:
         ]
         if not without:
             return ""
-        typed = [f"~evaluate.tasks.{name}" for name in without]
-        if set(without) & set(self.headline):
-            typed.append(f"'evaluate.headline=[{','.join(name for name in self.headline if name not in without)}]'")
-        return f". To leave the {'task' if len(without) == 1 else 'tasks'} out: {' '.join(typed)}"
+        typed = " ".join(f"~evaluate.tasks.{name}" for name in without)
+        noun = "task" if len(without) == 1 else "tasks"
+        return f". To leave the {noun} out: {typed}{self.headline_without(without)}"
+
+    def headline_without(self, left_out: Container[str]) -> str:
+        """What to type besides where tasks are left out that the headline names; else nothing."""
+        kept = [name for name in self.headline if name not in left_out]
+        return "" if len(kept) == len(self.headline) else f" 'evaluate.headline=[{','.join(kept)}]'"
 
     def _check_headline(self) -> None:
         for name in self.headline:

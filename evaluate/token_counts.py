@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from siftune.evaluate.backends.running import Running
+    from siftune.evaluate.results import TaskResult
 
 
 @dataclass
@@ -21,3 +27,19 @@ class TokenCounts:
         """What has been added to counts that were once these."""
         now, then = asdict(self), asdict(before)
         return {name: count - then[name] for name, count in now.items()}
+
+
+class Meter:
+    """What a task takes of a model that others were evaluated on before."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._counts, self._spent = dataclasses.replace(running.counts), dict(running.spent())
+
+    def told(self, result: TaskResult) -> TaskResult:
+        """The result with its tokens, where it does not tell them itself, and what an endpoint has counted since."""
+        spent = {
+            f"endpoint_{name}": float(value - self._spent.get(name, 0)) for name, value in self._running.spent().items()
+        }
+        tokens = result.tokens or self._running.counts.since(self._counts)
+        return dataclasses.replace(result, tokens=tokens, details={**result.details, **spent})

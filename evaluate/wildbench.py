@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from siftune.evaluate.judge_words import conversation, messages_of, rating
 from siftune.evaluate.judged import Ask, Judged, JudgedTask, Outcome, Question
 from siftune.evaluate.mt_bench import by_category
-from siftune.selection.features.endpoint.endpoint_client import Reply
+from siftune.selection.features.endpoint.endpoint_replies import Reply
 
 # What follows tells a number that was cut from a whole one.
 SCORE = r'"score"\s*:\s*"?(\d+(?:\.\d+)?)(?="|\s*[,}])'

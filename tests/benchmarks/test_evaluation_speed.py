@@ -53,8 +53,9 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
 
 
 def quick(task: str) -> Suite:
-    with initialize_config_module(config_module="siftune.conf.evaluate", version_base="1.3"):
-        node = OmegaConf.to_container(compose("quick", [f"data_dir={FOLDER}", f"headline=[{task}]"]))
+    with initialize_config_module(config_module="siftune.conf", version_base="1.3"):
+        overrides = [f"evaluate.data_dir={FOLDER}", f"evaluate.headline=[{task}]"]
+        node = OmegaConf.to_container(compose("evaluate/quick", overrides).evaluate)
     assert isinstance(node, dict)
     node["tasks"] = {task: node["tasks"][task]}
     suite: Suite = build(Suite, node)

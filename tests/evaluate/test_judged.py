@@ -18,7 +18,7 @@ from siftune.evaluate.tasks import EvaluationError
 from siftune.evaluate.wildbench import SCORE, WildBench
 from siftune.finetune.decoding import Decoding
 from siftune.selection.features.endpoint.endpoint import Endpoint
-from siftune.selection.features.endpoint.endpoint_client import Reply
+from siftune.selection.features.endpoint.endpoint_replies import Reply
 
 COMMON: dict[str, Any] = {"judge": Judge(endpoint=Endpoint(model="m")), "decoding": Decoding(max_new_tokens=8)}
 ASK = Ask(())

@@ -6,14 +6,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
 from siftune.selection.features.endpoint.endpoint import Endpoint, EndpointError
 from siftune.selection.features.endpoint.endpoint_errors import SAID, Refusal, explained, refusal_of
+from siftune.selection.features.endpoint.endpoint_replies import (
+    Reply,
+    TokenScores,
+    Usage,
+    read_completion,
+    read_reply,
+    read_scores,
+    read_vectors,
+)
 
 MALFORMED_RETRIES = 2
 """Times that a request is sent again whose answer came with status 200 and is not what was asked for."""
@@ -26,63 +34,10 @@ _NO_KEY = "none"
 
 Result = TypeVar("Result")
 Messages = Sequence[Mapping[str, str]]
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a chat model answered."""
-
-    text: str
-    cut: bool
-    """Whether it was cut at the maximum number of tokens."""
-    first: Mapping[str, float] = field(default_factory=dict)
-    """The likeliest first tokens and their log-probabilities, where `logprobs` were asked for and sent."""
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-class _Body(BaseModel):
-    # Some servers leave it out, or set it to null: no tokens are counted then.
-    usage: _Usage | None = None
-
-
-class _Message(BaseModel):
-    content: str | None = None
-
-
-class _Token(BaseModel):
-    token: str
-    logprob: float
-
-
-class _Position(BaseModel):
-    top_logprobs: list[_Token] = []
-
-
-class _Logprobs(BaseModel):
-    content: list[_Position] | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-
-
-class _Completion(_Body):
-    choices: list[_Choice] = Field(min_length=1)
-
-
-class _Embedding(BaseModel):
-    index: int
-    embedding: list[float]
-
-
-class _Embeddings(_Body):
-    data: list[_Embedding]
+Options = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+"""Entries of a request's body (temperature, max_tokens ...): the same for every request, or one mapping a request."""
+Progress = Callable[[int], None]
+Keep = Callable[[int, Reply, Mapping[str, int]], None]
 
 
 class OpenEndpoint:
@@ -117,36 +72,73 @@ class OpenEndpoint:
     def chat(
         self,
         conversations: Sequence[Messages],
-        options: Mapping[str, Any],
-        progress: Callable[[int], None] = lambda replies: None,
-        keep: Callable[[int, Reply, Mapping[str, int]], None] = lambda number, reply, usage: None,
+        options: Options,
+        progress: Progress = lambda replies: None,
+        keep: Keep = lambda number, reply, usage: None,
     ) -> tuple[list[Reply | Refusal], dict[str, float]]:
         """One reply a conversation, in their order, and the usage: requests, retries, tokens, and usd with prices.
 
-        `options` are entries of the request's body (temperature, max_tokens ...). A conversation that the endpoint
-        does not take (too long, filtered) has a Refusal. `progress` is told how many more replies there are. `keep` is
-        given each reply as soon as it is there, with its place and usage, by the thread that asked for it.
+        A conversation that the endpoint does not take (too long, filtered) has a Refusal. `progress` is told how many
+        more replies there are. `keep` is given each reply as soon as it is there, with its place and usage, by the
+        thread that asked for it.
         """
 
-        def ask(messages: Messages) -> Any:
-            turns: list[Any] = [dict(message) for message in messages]
+        def ask(item: tuple[Messages, Mapping[str, Any]]) -> Any:
+            turns: list[Any] = [dict(message) for message in item[0]]
             return self._client.chat.completions.with_raw_response.create(
-                model=self._endpoint.model,
-                messages=turns,
-                extra_body={**self._endpoint.extra, **options},
+                model=self._endpoint.model, messages=turns, extra_body={**self._endpoint.extra, **item[1]}
             )
 
+        return self._replies(conversations, options, ask, read_reply, progress, keep)
+
+    def complete(
+        self,
+        prompts: Sequence[Sequence[int]],
+        options: Options,
+        progress: Progress = lambda replies: None,
+        keep: Keep = lambda number, reply, usage: None,
+    ) -> tuple[list[Reply | Refusal], dict[str, float]]:
+        """What the model writes after each prompt, given as its tokens; the rest as of `chat`."""
+        return self._replies(prompts, options, self._ask_completion, read_completion, progress, keep)
+
+    def score(
+        self, prompts: Sequence[Sequence[int]], progress: Progress = lambda prompts: None
+    ) -> tuple[list[TokenScores | Refusal], dict[str, float]]:
+        """The log-probability of every token of each prompt but its first, and the usage.
+
+        This is the form of /completions that lm-eval asks for: the prompt is echoed with its log-probabilities, and one
+        more token, which the endpoint insists on, is written.
+        """
+        echoed = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
+        items = [(prompt, echoed) for prompt in prompts]
+        return self._answers(items, self._ask_completion, read_scores, lambda scores: progress(1))
+
+    def _ask_completion(self, item: tuple[Sequence[int], Mapping[str, Any]]) -> Any:
+        return self._client.completions.with_raw_response.create(
+            model=self._endpoint.model, prompt=list(item[0]), extra_body={**self._endpoint.extra, **item[1]}
+        )
+
+    def _replies(
+        self,
+        asked: Sequence[Any],
+        options: Options,
+        ask: Callable[[Any], Any],
+        read: Callable[[str, Any], tuple[Reply, Usage]],
+        progress: Progress,
+        keep: Keep,
+    ) -> tuple[list[Reply | Refusal], dict[str, float]]:
         def kept(number: int, reply: Reply | Refusal, usage: Mapping[str, int]) -> None:
             if isinstance(reply, Reply):
                 keep(number, reply, usage)
 
-        return self._answers(conversations, ask, _read_reply, lambda reply: progress(1), kept)
+        each = [options] * len(asked) if isinstance(options, Mapping) else options
+        return self._answers(list(zip(asked, each, strict=True)), ask, read, lambda reply: progress(1), kept)
 
     def embed(
         self,
         batches: Sequence[Sequence[str]],
         dimensions: int | None = None,
-        progress: Callable[[int], None] = lambda texts: None,
+        progress: Progress = lambda texts: None,
     ) -> tuple[list[np.ndarray | Refusal], dict[str, float]]:
         """(m, d) float32 of each batch of m texts, in their order, and the usage; a Refusal for a batch not taken."""
         width = {} if dimensions is None else {"dimensions": dimensions}
@@ -164,13 +156,13 @@ class OpenEndpoint:
             if not isinstance(answer, Refusal):
                 progress(len(answer))
 
-        return self._answers(batches, ask, _read_vectors, told)
+        return self._answers(batches, ask, read_vectors, told)
 
     def _answers(
         self,
         items: Sequence[Any],
         ask: Callable[[Any], Any],
-        read: Callable[[str, Any], tuple[Result, _Usage]],
+        read: Callable[[str, Any], tuple[Result, Usage]],
         told: Callable[[Result | Refusal], None],
         keep: Callable[[int, Result | Refusal, Mapping[str, int]], None] = lambda number, result, usage: None,
     ) -> tuple[list[Result | Refusal], dict[str, float]]:
@@ -194,7 +186,7 @@ class OpenEndpoint:
         return [answer for answer, _ in answers], self._total(counts for _, counts in answers)
 
     def _answer(
-        self, item: Any, ask: Callable[[Any], Any], read: Callable[[str, Any], tuple[Result, _Usage]]
+        self, item: Any, ask: Callable[[Any], Any], read: Callable[[str, Any], tuple[Result, Usage]]
     ) -> tuple[Result | Refusal, Counter[str]]:
         from openai import APIError
 
@@ -234,25 +226,3 @@ class OpenEndpoint:
         usage: dict[str, float] = {name: float(count) for name, count in total.items()}
         usd = self._endpoint.usd(usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
         return usage if usd is None else usage | {"usd": usd}
-
-
-def _read_reply(text: str, asked: Any) -> tuple[Reply, _Usage]:
-    body = _Completion.model_validate_json(text)
-    choice = body.choices[0]
-    positions = (choice.logprobs.content if choice.logprobs else None) or []
-    first = {one.token: one.logprob for one in positions[0].top_logprobs} if positions else {}
-    return Reply(choice.message.content or "", choice.finish_reason == "length", first), body.usage or _Usage()
-
-
-def _read_vectors(text: str, asked: Sequence[str]) -> tuple[np.ndarray, _Usage]:
-    """The vectors in the order of the texts, which `index` tells and the order of the answer need not."""
-    body = _Embeddings.model_validate_json(text)
-    ordered = sorted(body.data, key=lambda item: item.index)
-    if [item.index for item in ordered] != list(range(len(asked))):
-        raise ValueError(f"{len(body.data)} embeddings for {len(asked)} texts, or an index twice")
-    if len({len(item.embedding) for item in ordered}) != 1 or not ordered[0].embedding:
-        raise ValueError("embeddings of different or no length")
-    vectors = np.array([item.embedding for item in ordered], dtype=np.float32)
-    if not np.isfinite(vectors).all():
-        raise ValueError("embeddings that are infinite or not a number")
-    return vectors, body.usage or _Usage()

@@ -12,8 +12,9 @@ import numpy as np
 from siftune.finetune.model_sources import ModelRef
 from siftune.selection.features.encoders.encoder import Progress
 from siftune.selection.features.endpoint.endpoint import Endpoint
-from siftune.selection.features.endpoint.endpoint_client import OpenEndpoint, Reply
+from siftune.selection.features.endpoint.endpoint_client import OpenEndpoint
 from siftune.selection.features.endpoint.endpoint_errors import Refusal
+from siftune.selection.features.endpoint.endpoint_replies import Reply
 from siftune.selection.features.scorers.scorer import OpenScorer, ScoredBlock
 from siftune.selection.pool.rows import Message, Row
 

@@ -14,10 +14,11 @@ import pytest
 
 from siftune.runs.fingerprint import identity
 from siftune.selection.features.endpoint.endpoint import Endpoint, EndpointError
-from siftune.selection.features.endpoint.endpoint_client import OpenEndpoint, Reply
+from siftune.selection.features.endpoint.endpoint_client import OpenEndpoint
 from siftune.selection.features.endpoint.endpoint_errors import Refusal
+from siftune.selection.features.endpoint.endpoint_replies import Reply
 
-SAID = Reply("Rating: 7", cut=False)
+SAID = Reply("Rating: 7", cut=False, read=1, written=2)
 """What the server says where a test does not script it."""
 TOO_LONG = {"message": "This model's maximum context length is 128 tokens.", "code": "context_length_exceeded"}
 
@@ -45,7 +46,7 @@ def test_replies_are_in_order_whatever_comes_first(server: Any) -> None:
     server.reply = reply
     conversations = [[{"role": "user", "content": str(i)}] for i in range(5)]
     replies, usage = endpoint(server, concurrency=5).open().chat(conversations, {}, done.append)
-    assert replies == [Reply(f"reply {i}", cut=False) for i in range(5)]
+    assert replies == [Reply(f"reply {i}", cut=False, read=1, written=2) for i in range(5)]
     assert usage == {"requests": 5, "retries": 0, "prompt_tokens": 5, "completion_tokens": 10}
     assert done == [1] * 5
 

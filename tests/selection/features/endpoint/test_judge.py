@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from siftune.selection.features.endpoint.endpoint import Endpoint, EndpointError
-from siftune.selection.features.endpoint.endpoint_client import Reply
+from siftune.selection.features.endpoint.endpoint_replies import Reply
 from siftune.selection.features.scorers.judge import (
     VERDICT,
     JudgeScorer,

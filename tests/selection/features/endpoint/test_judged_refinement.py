@@ -15,7 +15,7 @@ from siftune.runs.commands import before_run, check_run
 from siftune.runs.config import experiment_config
 from siftune.runs.experiment import begin
 from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, plain_node
-from siftune.runs.refinement_files import read_refinement
+from siftune.runs.rounds.files import read_refinement
 from siftune.runs.workspace import Workspace
 from siftune.selection.features.endpoint.endpoint import EndpointError
 

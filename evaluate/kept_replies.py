@@ -1,4 +1,4 @@
-"""What judges replied, kept by content: a request that was answered once is not paid for again."""
+"""What an endpoint replied, kept by content: a request that was answered once is not paid for again."""
 
 from __future__ import annotations
 
@@ -9,50 +9,62 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from siftune.selection.features.endpoint.endpoint import Endpoint
-from siftune.selection.features.endpoint.endpoint_client import Reply
 from siftune.selection.features.endpoint.endpoint_errors import Refusal
-from siftune.selection.pool.rows import Message
+from siftune.selection.features.endpoint.endpoint_replies import Reply
+
+Asked = Sequence[Any]
+"""The messages of a conversation, or the tokens of a prompt."""
 
 
-class Verdicts:
-    """Replies in a file of JSON lines, one a judge, which any number of processes may add to."""
+class KeptReplies:
+    """Replies in a file of JSON lines, one a model and its options, which any number of processes may add to."""
 
-    def __init__(self, folder: Path, endpoint: Endpoint, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        endpoint: Endpoint,
+        options: Mapping[str, Any],
+        kind: Literal["chat", "completions"] = "chat",
+    ) -> None:
         self._endpoint = endpoint
         self._options = options
-        self._asked = {"model": endpoint.model, "body": {**endpoint.extra, **options}}
+        self._kind = kind
+        self._identity = {"model": endpoint.model, "body": {**endpoint.extra, **options}}
         name = "".join(sign if sign.isalnum() else "-" for sign in endpoint.model)
-        self._path = folder / f"{name}-{_digest(self._asked)[:8]}.jsonl"
+        self._path = folder / f"{name}-{_digest(self._identity)[:8]}.jsonl"
         self._known: dict[str, tuple[Reply, dict[str, int]]] = dict(_read(self._path))
         self._lock = threading.Lock()
 
-    def missing(self, conversations: Sequence[Sequence[Message]]) -> int:
-        """How many different requests there is no reply to yet."""
-        return len({self._key(messages) for messages in conversations} - self._known.keys())
-
     def replies(
-        self, conversations: Sequence[Sequence[Message]], progress: Callable[[int], None] = lambda replies: None
+        self,
+        asked: Sequence[Asked],
+        progress: Callable[[int], None] = lambda replies: None,
+        seeds: Sequence[int] | None = None,
     ) -> tuple[list[Reply | Refusal], dict[str, float]]:
-        """One reply a conversation, asked for where there is none yet, and what all of them together have cost.
+        """One reply a request, asked for where there is none yet, and what all of them together have cost.
 
-        EndpointError where the endpoint fails; the replies that were there by then are kept.
+        With `seeds`, one a request, equal requests of different seeds are different ones. EndpointError where the
+        endpoint fails; the replies that were there by then are kept.
         """
-        keys = [self._key(messages) for messages in conversations]
-        wanted = dict(zip(keys, conversations, strict=True))
+        own: list[dict[str, Any]] = [{}] * len(asked) if seeds is None else [{"seed": seed} for seed in seeds]
+        keys = [self._key(one, options) for one, options in zip(asked, own, strict=True)]
+        wanted = dict(zip(keys, zip(asked, own, strict=True), strict=True))
         unknown = [key for key in wanted if key not in self._known]
         progress(len(keys) - len(unknown))
         refused: dict[str, Refusal] = {}
         if unknown:
-            asked, _ = self._endpoint.open().chat(
-                [wanted[key] for key in unknown],
-                self._options,
+            client = self._endpoint.open()
+            ask = client.chat if self._kind == "chat" else client.complete
+            found, _ = ask(
+                [wanted[key][0] for key in unknown],
+                [{**self._options, **wanted[key][1]} for key in unknown],
                 progress,
                 keep=lambda number, reply, usage: self._add(unknown[number], reply, usage),
             )
-            refused = {key: one for key, one in zip(unknown, asked, strict=True) if isinstance(one, Refusal)}
+            refused = {key: one for key, one in zip(unknown, found, strict=True) if isinstance(one, Refusal)}
         return [refused[key] if key in refused else self._known[key][0] for key in keys], self._usage(wanted, refused)
 
     def _usage(self, wanted: Mapping[str, Any], refused: Mapping[str, Refusal]) -> dict[str, float]:
@@ -65,8 +77,8 @@ class Verdicts:
         usd = self._endpoint.usd(usage["prompt_tokens"], usage["completion_tokens"])
         return usage if usd is None else usage | {"usd": usd}
 
-    def _key(self, messages: Sequence[Message]) -> str:
-        return _digest({**self._asked, "messages": list(messages)})
+    def _key(self, asked: Asked, own: Mapping[str, Any]) -> str:
+        return _digest({**self._identity, "messages" if self._kind == "chat" else "prompt": list(asked), **own})
 
     def _add(self, key: str, reply: Reply, usage: Mapping[str, int]) -> None:
         value = {"key": key, "text": reply.text, "cut": reply.cut, "first": dict(reply.first), "usage": dict(usage)}
@@ -92,7 +104,10 @@ def _read(path: Path) -> list[tuple[str, tuple[Reply, dict[str, int]]]]:
                     value = json.loads(line)
                 except ValueError:
                     continue  # A blank line, or what a killed process has left of one, perhaps of a character.
-                found.append((value["key"], (Reply(value["text"], value["cut"], value["first"]), value["usage"])))
+                usage = value["usage"]
+                read, written = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
+                reply = Reply(value["text"], value["cut"], value["first"], read, written)
+                found.append((value["key"], (reply, usage)))
     return found
 
 

@@ -1,0 +1,87 @@
+"""The evaluated model behind /chat/completions: it is given turns, and its tokens are not known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+
+from siftune.evaluate.backends.config import ChatEndpoint
+from siftune.evaluate.backends.endpoint_replies import EndpointReplies
+from siftune.evaluate.backends.running import Written
+from siftune.finetune.chat import Message
+from siftune.finetune.decoding import Decoding
+
+REPLIES = "replies"
+"""Folder of an evaluation in which an endpoint's replies are kept."""
+
+
+class ChatModel:
+    """A chat model behind an endpoint (`Running`)."""
+
+    def __init__(self, backend: ChatEndpoint, folder: Path) -> None:
+        backend.require()
+        self._replies = EndpointReplies(backend, "chat", folder / REPLIES, backend.leave_out)
+        self.counts = self._replies.counts
+        self.lm = ChatLM(backend.model, self._replies)
+
+    def writer(self, decoding: Decoding) -> ChatWriter:
+        """See `Running`."""
+        return ChatWriter(self._replies, decoding)
+
+    def spent(self) -> Mapping[str, float]:
+        """See `Running`."""
+        return dict(self._replies.spent)
+
+
+class ChatWriter:
+    """Answers to open questions (`Writer`)."""
+
+    def __init__(self, replies: EndpointReplies, decoding: Decoding) -> None:
+        self._replies, self._decoding = replies, decoding
+
+    def write(self, conversations: Sequence[Sequence[Message]], seeds: Sequence[int]) -> list[Written]:
+        """See `Writer`."""
+        return self._replies.answers(conversations, self._decoding, seeds)
+
+
+class ChatLM(LM):
+    """A chat model as lm-eval's harness calls it; prompts are conversations, as JSON."""
+
+    def __init__(self, name: str, replies: EndpointReplies) -> None:
+        super().__init__()
+        self._name, self._replies = name, replies
+
+    @property
+    def tokenizer_name(self) -> str:
+        """The model's: the endpoint has the chat template."""
+        return self._name
+
+    def chat_template(self, chat_template: bool | str = False) -> str:
+        """The endpoint's, which is not known."""
+        return ""
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The turns; where the last one is the assistant's, the model is to go on with it."""
+        return json.dumps(chat_history, ensure_ascii=False)
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """The texts, cut at their stop strings."""
+        return self._replies.texts(requests, _turns, progress=not disable_tqdm)
+
+    def loglikelihood(self, requests: list[Instance]) -> NoReturn:
+        """Never asked: such tasks are refused."""
+        raise NotImplementedError("a chat endpoint does not tell how likely given tokens are")
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> NoReturn:
+        """Never asked: such tasks are refused."""
+        raise NotImplementedError("a chat endpoint does not tell how likely given tokens are")
+
+
+def _turns(prompt: str, tokens: int) -> list[dict[str, Any]]:
+    turns: list[dict[str, Any]] = json.loads(prompt)
+    return turns

@@ -1,0 +1,142 @@
+"""The evaluated model in vLLM; imported only where vLLM is installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lm_eval.models.vllm_causallms import VLLM
+from transformers import PreTrainedTokenizerBase
+from vllm import SamplingParams
+
+from siftune.evaluate.backends import config
+from siftune.evaluate.backends.running import Written
+from siftune.evaluate.scored import Scored, ScoresTokens, sequence_of
+from siftune.evaluate.token_counts import TokenCounts
+from siftune.finetune.chat import Message, encode_text, end_of_turn, render_prompt
+from siftune.finetune.decoding import Decoding
+from siftune.finetune.generate import Reply
+from siftune.finetune.model_sources import ModelRef
+
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Of adapters that vLLM has kernels for; others take the next."""
+
+
+class VLLMModel:
+    """A model in vLLM (`Running`)."""
+
+    def __init__(
+        self, ref: ModelRef, tokenizer: PreTrainedTokenizerBase, backend: config.VLLM, batch_size: int | None
+    ) -> None:
+        self.lm = VLLMScores(ref, tokenizer, backend, batch_size)
+        self.counts = self.lm.counts
+
+    def writer(self, decoding: Decoding) -> VLLMWriter:
+        """See `Running`."""
+        return VLLMWriter(self.lm, decoding)
+
+    def spent(self) -> Mapping[str, float]:
+        """See `Running`."""
+        return {}
+
+
+class VLLMScores(ScoresTokens, VLLM):
+    """lm-eval's vLLM model with the tokenizer and template that the training used, and conversations scored."""
+
+    def __init__(
+        self, ref: ModelRef, tokenizer: PreTrainedTokenizerBase, backend: config.VLLM, batch_size: int | None
+    ) -> None:
+        adapter = {} if ref.adapter is None else {"lora_local_path": ref.adapter, "max_lora_rank": _rank(ref.adapter)}
+        together = {} if batch_size is None else {"max_num_seqs": batch_size}
+        self.counts = TokenCounts()
+        super().__init__(
+            pretrained=ref.path,
+            revision=ref.revision,
+            dtype=ref.dtype,
+            tensor_parallel_size=backend.tensor_parallel_size,
+            data_parallel_size=backend.data_parallel_size,
+            gpu_memory_utilization=backend.gpu_memory_utilization,
+            max_model_len=backend.max_model_len,
+            **adapter,
+            **together,
+            **backend.options,
+        )
+        self.tokenizer = tokenizer
+        self.hf_chat_template = tokenizer.chat_template
+        # A token more is scored, and another one written: vLLM insists on it.
+        self.scored_length = self.max_length - 2
+        self.conversation_length = min(ref.max_length, self.max_length - 1)
+        marker = end_of_turn(tokenizer)
+        self.stops = [marker] if marker else []
+
+    def score(self, requests: Sequence[Scored], progress: str | None = None) -> list[tuple[list[float], bool]]:
+        """See `ScoresTokens`; vLLM shows a progress bar of its own."""
+        sequences = [sequence_of(request) for request in requests]
+        sent = list(dict.fromkeys(sequences))
+        outputs = self._model_generate([list(sequence) for sequence in sent], generate=False)
+        by_sequence = dict(zip(sent, outputs, strict=True))
+        self.counts.predicted += sum(len(request.positions) for request in requests)
+        return [
+            _scores(request, sequence, by_sequence[sequence].prompt_logprobs)
+            for request, sequence in zip(requests, sequences, strict=True)
+        ]
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sequence[SamplingParams]) -> list[Reply]:
+        """Replies to encoded prompts."""
+        outputs = self._model_generate([list(prompt) for prompt in prompts], True, list(sampling))
+        return [
+            Reply(one.text, len(one.token_ids), ended=one.finish_reason != "length")
+            for one in (output.outputs[0] for output in outputs)
+        ]
+
+    def modify_gen_kwargs(self, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], list[str], int]:
+        """lm-eval's; a text also ends at the chat template's end of turn."""
+        settings, stops, tokens = VLLM.modify_gen_kwargs(*args, **kwargs)
+        return settings, [*stops, *(stop for stop in self.stops if stop not in stops)], tokens
+
+    def _model_generate(self, requests: list[list[int]], generate: bool = False, sampling_params: Any = None) -> Any:
+        outputs = super()._model_generate(requests, generate, sampling_params)
+        self.counts.read += sum(map(len, requests))
+        if generate:
+            self.counts.predicted += len(requests)
+            self.counts.written += sum(len(output.outputs[0].token_ids) for output in outputs)
+        return outputs
+
+
+class VLLMWriter:
+    """Answers to open questions (`Writer`)."""
+
+    def __init__(self, lm: VLLMScores, decoding: Decoding) -> None:
+        self._lm, self._decoding = lm, decoding
+
+    def write(self, conversations: Sequence[Sequence[Message]], seeds: Sequence[int]) -> list[Written]:
+        """See `Writer`."""
+        texts = [render_prompt(self._lm.tokenizer, conversation) for conversation in conversations]
+        prompts = [encode_text(self._lm.tokenizer, text)["input_ids"] for text in texts]
+        longest = self._lm.max_length - self._decoding.max_new_tokens
+        fitting = [place for place, prompt in enumerate(prompts) if len(prompt) <= longest]
+        sampling = [self._sampling(seeds[place]) for place in fitting]
+        found = dict(zip(fitting, self._lm.generate([prompts[place] for place in fitting], sampling), strict=True))
+        return [Written(len(prompt), found.get(place)) for place, prompt in enumerate(prompts)]
+
+    def _sampling(self, seed: int) -> SamplingParams:
+        return SamplingParams(
+            max_tokens=self._decoding.max_new_tokens,
+            temperature=self._decoding.temperature,
+            top_p=self._decoding.top_p if self._decoding.temperature else 1.0,
+            seed=seed % 2**63,
+            stop=self._lm.stops,
+        )
+
+
+def _scores(request: Scored, sequence: Sequence[int], logprobs: Sequence[Any]) -> tuple[list[float], bool]:
+    """What vLLM says of each token, by rank and log-probability given those before it."""
+    own = [logprobs[place + 1][sequence[place + 1]] for place in request.positions]
+    return [one.logprob for one in own], all(one.rank == 1 for one in own)
+
+
+def _rank(adapter: str) -> int:
+    rank = int(json.loads((Path(adapter) / "adapter_config.json").read_text(encoding="utf-8"))["r"])
+    return next((known for known in RANKS if known >= rank), rank)
