@@ -25,6 +25,7 @@ from siftune.runs.distributed import is_main_process
 from siftune.runs.fingerprint import fingerprint, plain
 from siftune.runs.metering import Meter, measured_of
 from siftune.runs.spending import stage_cost
+from siftune.selection.features.endpoint.endpoint import Endpoint
 from siftune.selection.files import write_whole
 
 RECORD = "record.json"
@@ -93,6 +94,8 @@ class Stage(Key):
     """Called with the artifact's folder, perhaps with the remains of a killed attempt in it; returns the summary."""
     intact: Callable[[Path], bool] = lambda folder: True
     """Whether a finished artifact's files still are what they were, where the stage can tell."""
+    endpoints: tuple[Endpoint, ...] = ()
+    """Whom `build` asks besides those that the config names."""
     cost: Callable[[], Cost] = Cost
     """An estimate of what `build` takes, made without doing it: a plan asks for it where there is no artifact."""
     spent: Callable[[Mapping[str, Any]], Cost] | None = None

@@ -26,7 +26,7 @@ from siftune.runs.artifacts import Key, write_json
 from siftune.runs.config import ExperimentConfig
 from siftune.runs.distributed import is_main_process
 from siftune.runs.fingerprint import plain
-from siftune.runs.tracking_config import redact
+from siftune.runs.tracker.config import redact
 from siftune.selection.files import write_whole
 
 KIND = "attempt"

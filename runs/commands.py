@@ -27,9 +27,9 @@ from siftune.runs.distributed import is_main_process
 from siftune.runs.methods import MethodsConfig, print_methods
 from siftune.runs.needs import needs_of
 from siftune.runs.plan import Plan
-from siftune.runs.plan_export import to_json, to_markdown
-from siftune.runs.plan_table import print_compact, print_table
-from siftune.runs.refinement_config import ClusterRefinement
+from siftune.runs.planning.export import to_json, to_markdown
+from siftune.runs.planning.table import print_compact, print_table
+from siftune.runs.rounds.config import ClusterRefinement
 from siftune.selection.features.encoders.encoder import Encoder
 from siftune.selection.features.scorers.scorer import HasModels, Scorer
 from siftune.selection.features.taggers.tagger import Tagger
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 def check_run(node: Mapping[str, Any]) -> None:
     """Refuse a config that could not be run to its end, before anything is computed."""
     from siftune.evaluate.harness import validate_suite
-    from siftune.runs.tracking_session import require_account
+    from siftune.runs.tracker.session import require_account
 
     config = experiment_config(node)
     _check_sources(config)
@@ -51,7 +51,7 @@ def check_run(node: Mapping[str, Any]) -> None:
     if config.tracking.mode == "online":
         require_account()
     if config.evaluate is not None:
-        validate_suite(config.evaluate)
+        validate_suite(config.evaluate, backend=config.backend)
 
 
 def run(node: Mapping[str, Any], overrides: Sequence[str] | None = None) -> Path:
@@ -86,7 +86,7 @@ def check_select(node: Mapping[str, Any]) -> None:
 def select(node: Mapping[str, Any]) -> Path:
     """Pick a subset; returns its folder."""
     from siftune.runs.artifacts import RECORD
-    from siftune.runs.export_sources import CONFIG_FILE, keep_config
+    from siftune.runs.exporting.sources import CONFIG_FILE, keep_config
     from siftune.runs.picking import select as pick
     from siftune.runs.pool_steps import reports
     from siftune.runs.workspace import Workspace
@@ -173,7 +173,7 @@ def _plans(configs: Sequence[SignalsConfig], scratch: Path | None = None) -> Ite
     for store in dict.fromkeys(config.store for config in configs):
         # What is printed is for programs too: libraries that talk do it elsewhere.
         with redirect_stdout(sys.stderr):
-            from siftune.runs.plan_steps import make_plan
+            from siftune.runs.planning.steps import make_plan
 
             quiet_libraries()
             made = make_plan([config for config in configs if config.store == store], scratch)
@@ -183,7 +183,7 @@ def _plans(configs: Sequence[SignalsConfig], scratch: Path | None = None) -> Ite
 def check_report(node: Mapping[str, Any]) -> None:
     """Refuse a report config with unknown keys or wrong types, and one whose account is missing."""
     from siftune.runs.report import ReportConfig
-    from siftune.runs.tracking_session import require_account
+    from siftune.runs.tracker.session import require_account
 
     config: ReportConfig = build(ReportConfig, node)
     if config.tracking.mode == "online":

@@ -17,14 +17,14 @@ from rich.console import Console
 from siftune.evaluate.samples import CORPUS, NotPerDocumentError, score
 from siftune.runs.build import build, unknown
 from siftune.runs.commands import check_output
-from siftune.runs.compare_answers import PairedAnswers, paired_answers
-from siftune.runs.compare_config import CompareConfig
-from siftune.runs.compare_flips import flips
-from siftune.runs.compare_report import CompareReport, Difference, PairTest, adjusted
-from siftune.runs.compare_sides import Pair, Side, common_tasks, find_side, pair_up
-from siftune.runs.compare_statistics import mcnemar, p_value, paired_bootstrap, percentile_interval
-from siftune.runs.compare_table import markdown, print_table
-from siftune.runs.report_records import ReportError, RunRecord, read_store
+from siftune.runs.comparing.answers import PairedAnswers, paired_answers
+from siftune.runs.comparing.config import CompareConfig
+from siftune.runs.comparing.flips import flips
+from siftune.runs.comparing.report import CompareReport, Difference, PairTest, adjusted
+from siftune.runs.comparing.sides import Pair, Side, common_tasks, find_side, pair_up
+from siftune.runs.comparing.statistics import mcnemar, p_value, paired_bootstrap, percentile_interval
+from siftune.runs.comparing.table import markdown, print_table
+from siftune.runs.reporting.records import ReportError, RunRecord, read_store
 from siftune.selection.files import write_whole
 
 CLOSE = 1e-6

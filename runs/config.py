@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from siftune.evaluate.backends.config import HERE, Backend
 from siftune.evaluate.contamination import Decontaminate
 from siftune.evaluate.suite import Suite
 from siftune.finetune.config import FinetuneConfig
@@ -14,11 +15,12 @@ from siftune.finetune.model_sources import Model
 from siftune.runs.build import ConfigError, build
 from siftune.runs.naming import label_of, label_of_rounds
 from siftune.runs.paper import Paper
-from siftune.runs.refinement_checks import check_refinement
-from siftune.runs.refinement_config import ClusterRefinement, EvolvingRefinement
-from siftune.runs.tracking_config import TrackingConfig
+from siftune.runs.rounds.checks import check_refinement
+from siftune.runs.rounds.config import ClusterRefinement, EvolvingRefinement
+from siftune.runs.tracker.config import TrackingConfig
 from siftune.selection.features.arrays import ArraysConfig
 from siftune.selection.features.encoders.encoder import Encoder
+from siftune.selection.features.endpoint.endpoint import Endpoint
 from siftune.selection.features.runtimes.runtime import LocalRuntime, Runtime
 from siftune.selection.features.scorers.scorer import Scorer
 from siftune.selection.features.taggers.tagger import Tagger
@@ -146,6 +148,8 @@ class ExperimentConfig(SignalsConfig):
     """How the subset is picked in rounds, with a model trained between them (group `refinement`); None: at once."""
     evaluate: Suite | None
     """What the trained model is measured on (group `evaluate`)."""
+    backend: Backend = HERE
+    """Who runs the evaluated model (group `backend`)."""
     tracking: TrackingConfig = field(metadata={"identity": False})
     """What W&B is told (group `tracking`)."""
     group: str | None = field(default=None, metadata={"identity": False})
@@ -166,12 +170,19 @@ class ExperimentConfig(SignalsConfig):
             raise ValueError(
                 f"finetune.max_length={self.finetune.max_length} exceeds model.max_length={self.model.max_length}"
             )
+        if isinstance(self.backend, Endpoint) and self.finetune is not None:
+            raise ValueError(
+                f"the endpoint of backend serves its own model {self.backend.model!r}, not one that this run trains: "
+                "add selection=none finetune=none, or evaluate what is trained with backend=vllm or huggingface"
+            )
         if self.refinement is not None:
             check_refinement(self)
 
     @property
     def name(self) -> str:
-        """The label, given or derived: that of the rounds, and that of the method."""
+        """The label, given or derived: that of the rounds and that of the method, or the model of an endpoint."""
+        if isinstance(self.backend, Endpoint):
+            return self.label or self.backend.model
         if self.refinement is None or self.label is not None:
             return super().name
         return f"{label_of_rounds(self.refinement)}+{super().name}"

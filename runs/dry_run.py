@@ -58,10 +58,10 @@ def _plan_select(nodes: Nodes) -> None:
 
 def _measure(nodes: Nodes) -> None:
     from siftune.runs.measure import planned
-    from siftune.runs.measure_config import MeasureConfig
-    from siftune.runs.plan_steps import plan_of
-    from siftune.runs.plan_table import print_table
-    from siftune.runs.planning import PlanningWorkspace
+    from siftune.runs.measuring.config import MeasureConfig
+    from siftune.runs.planning.steps import plan_of
+    from siftune.runs.planning.table import print_table
+    from siftune.runs.planning.workspace import PlanningWorkspace
 
     for node in nodes:
         config: MeasureConfig = build(MeasureConfig, node)
@@ -77,8 +77,8 @@ def _measure(nodes: Nodes) -> None:
 
 
 def _correlation(nodes: Nodes) -> None:
-    from siftune.runs.study_config import CorrelationStudyConfig
-    from siftune.runs.study_correlation import KEY, check_cells
+    from siftune.runs.studies.correlation import KEY, check_cells
+    from siftune.runs.studies.correlation_config import CorrelationStudyConfig
 
     cells = [_without(node, KEY) for node in nodes]
     check_cells(cells)
@@ -89,7 +89,7 @@ def _correlation(nodes: Nodes) -> None:
 
 
 def _simulation(nodes: Nodes) -> None:
-    from siftune.runs.study_simulation import SimulationStudyConfig
+    from siftune.runs.studies.simulation import SimulationStudyConfig
     from siftune.selection.measures.simulation import SCENARIOS
 
     for node in nodes:
@@ -114,8 +114,8 @@ def _report(nodes: Nodes) -> None:
 
 def _compare(nodes: Nodes) -> None:
     from siftune.runs.compare import sides_of
-    from siftune.runs.compare_config import CompareConfig
-    from siftune.runs.compare_sides import common_tasks, pair_up
+    from siftune.runs.comparing.config import CompareConfig
+    from siftune.runs.comparing.sides import common_tasks, pair_up
 
     for node in nodes:
         config: CompareConfig = build(CompareConfig, node)
@@ -128,8 +128,8 @@ def _compare(nodes: Nodes) -> None:
 
 def _export(nodes: Nodes) -> None:
     from siftune.runs.export import DATASET, MODEL
-    from siftune.runs.export_config import ExportConfig
-    from siftune.runs.export_sources import find_exported
+    from siftune.runs.exporting.config import ExportConfig
+    from siftune.runs.exporting.sources import find_exported
 
     for node in nodes:
         config: ExportConfig = build(ExportConfig, node)

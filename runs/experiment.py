@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from siftune.evaluate.harness import evaluate_suite
 from siftune.evaluate.results import SuiteResult
-from siftune.evaluate.tasks import ExactMatch, ResponseLoss
-from siftune.finetune.model_sources import ModelRef
 from siftune.runs.artifacts import RECORD, Artifact, Key, Stage, new_record, read_record, write_json
 from siftune.runs.config import ExperimentConfig
 from siftune.runs.cost import Cost
 from siftune.runs.distributed import is_main_process
+from siftune.runs.evaluating import Evaluation
 from siftune.runs.fingerprint import plain
 from siftune.runs.lineage import declare
 from siftune.runs.picking import Subset, select
 from siftune.runs.refinement import refine
-from siftune.runs.refinement_files import read_refinement
-from siftune.runs.reply_stages import trained, trained_model
+from siftune.runs.reply_stages import trained
+from siftune.runs.rounds.files import read_refinement
 from siftune.runs.run_contamination import contamination_stage, counts_of, in_words
 from siftune.runs.run_cost import run_cost
+from siftune.runs.tracker.labels import job_type, tags
+from siftune.runs.tracker.session import agents_run
 from siftune.runs.tracking import Tracker
-from siftune.runs.tracking_labels import job_type, tags
-from siftune.runs.tracking_session import agents_run
-from siftune.runs.workspace import StoredModel, StoredPool, Workspace
-
-EVALUATION_SEED = 1234
-"""lm-eval's own default. Not the experiment's seed: every model answers the same few-shot prompts, and the base model,
-which no seed changes, is evaluated once."""
+from siftune.runs.workspace import StoredModel, Workspace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,33 +64,8 @@ class Experiment:
         config = self.config
         if config.evaluate is None:
             return None
-        suite = config.evaluate
-
-        def build(folder: Path) -> Mapping[str, Any]:
-            return evaluate_suite(
-                self._trained(checkpoint),
-                suite,
-                folder,
-                seed=EVALUATION_SEED,
-                pools=lambda source: self.workspace.pool(source).pool,
-                on_task=lambda task: self.workspace.console.say(f"  evaluating {task}"),
-                verdicts=self.workspace.store.root / "verdicts",
-            ).to_json()
-
-        def cost() -> Cost:
-            return self.workspace.estimates.evaluation(suite, self.evaluation_pools(), self.base)
-
-        trained = {} if checkpoint is None else {"checkpoint": checkpoint.fingerprint}
-        inputs = {"model": self.base.fingerprint, **trained, **suite.inputs()}
-        name = f"{suite.name}-{config.name}"
-        spent = partial(self.workspace.estimates.evaluated, self.base)
-        return Stage(kind="evaluation", name=name, config=suite, inputs=inputs, build=build, cost=cost, spent=spent)
-
-    def evaluation_pools(self) -> dict[str, StoredPool]:
-        """Task -> its rows, of the tasks on conversations."""
-        tasks = {} if self.config.evaluate is None else self.config.evaluate.tasks
-        data = {name: task.data for name, task in tasks.items() if isinstance(task, (ResponseLoss, ExactMatch))}
-        return {name: self.workspace.pool(source) for name, source in data.items()}
+        evaluation = Evaluation(config.evaluate, config.backend, self.base, checkpoint, self.workspace)
+        return evaluation.stage(f"{config.evaluate.name}-{config.name}")
 
     def run_key(self, checkpoint: Stage | None, evaluation: Stage | None) -> Key:
         """What makes two runs the same one; its folder holds the record."""
@@ -106,11 +74,6 @@ class Experiment:
         if self.subset is not None:
             inputs |= {"pool": self.subset.pool.fingerprint, "subset": self.subset.artifact.fingerprint}
         return Key(kind="run", name=self.config.name, config={"seed": self.config.seed}, inputs=inputs)
-
-    def _trained(self, checkpoint: Stage | None) -> ModelRef:
-        if checkpoint is None:
-            return self.base.reference
-        return trained_model(self.workspace, self.base, checkpoint).reference(None)
 
 
 def begin(config: ExperimentConfig, workspace: Workspace) -> Experiment:

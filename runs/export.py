@@ -14,15 +14,15 @@ from siftune.finetune.model_sources import ModelRef
 from siftune.runs.artifacts import RECORD, read_record, write_json
 from siftune.runs.build import ConfigError, build
 from siftune.runs.commands import quiet_libraries
-from siftune.runs.export_config import ExportConfig
-from siftune.runs.export_dataset_card import DatasetFacts, dataset_card
-from siftune.runs.export_model_card import ModelFacts, model_card
-from siftune.runs.export_push import RepoType, push_folder, require_token
-from siftune.runs.export_remaking import remaking, short_names, shortened
-from siftune.runs.export_sources import Exported, find_exported
-from siftune.runs.export_statistics import TokenCounter, statistics_of
+from siftune.runs.exporting.config import ExportConfig
+from siftune.runs.exporting.dataset_card import DatasetFacts, dataset_card
+from siftune.runs.exporting.model_card import ModelFacts, model_card
+from siftune.runs.exporting.push import RepoType, push_folder, require_token
+from siftune.runs.exporting.remaking import remaking, short_names, shortened
+from siftune.runs.exporting.sources import Exported, find_exported
+from siftune.runs.exporting.statistics import TokenCounter, statistics_of
 from siftune.runs.rebuild import LEFT_OUT
-from siftune.runs.tracking_config import redact
+from siftune.runs.tracker.config import redact
 from siftune.selection.pool.subset import CARD_FILE, SUBSET_FILE, front_matter, json_columns, read_subset
 
 DATASET, MODEL = "dataset", "model"
@@ -179,7 +179,7 @@ def _called(what: str) -> str:
 def _token_counter(exported: Exported, store: Path, model: Any | None) -> TokenCounter | None:
     """With the tokenizer that was saved with the model, else the base model's, where it is at hand."""
     from siftune.finetune.model import load_tokenizer
-    from siftune.runs.planning import PlanningWorkspace
+    from siftune.runs.planning.workspace import PlanningWorkspace
 
     if model is None:
         return None

@@ -16,7 +16,7 @@ def run_hydra(config_name: str, act: Callable[[Mapping[str, Any]], Any], argumen
     from omegaconf import DictConfig
 
     from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, plain_node
-    from siftune.runs.search_sweeper import register as register_search
+    from siftune.runs.searching.sweeper import register as register_search
 
     def task(config: DictConfig) -> Any:
         # Once more, as a launcher may have put the cell into a process of its own.

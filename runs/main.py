@@ -81,36 +81,36 @@ def _command(name: str) -> Command:
     """The command of this full name."""
     if name == "export":
         from siftune.runs.export import check_export, export
-        from siftune.runs.export_config import ExportConfig
+        from siftune.runs.exporting.config import ExportConfig
 
         return Command("export", ExportConfig, check_export, export)
     if name == "runs":
-        from siftune.runs.listing_command import check_runs, runs
-        from siftune.runs.listing_config import RunsConfig
+        from siftune.runs.listing.command import check_runs, runs
+        from siftune.runs.listing.config import RunsConfig
 
         return Command("runs", RunsConfig, check_runs, runs)
     if name == "compare":
         from siftune.runs.compare import check_compare, compare
-        from siftune.runs.compare_config import CompareConfig
+        from siftune.runs.comparing.config import CompareConfig
 
         return Command("compare", CompareConfig, check_compare, compare)
     if name == "measure":
         from siftune.runs.measure import check_measure, measure
-        from siftune.runs.measure_config import MeasureConfig
+        from siftune.runs.measuring.config import MeasureConfig
 
         return Command("measure", MeasureConfig, check_measure, measure)
     if name == "study correlation":
-        from siftune.runs.study_config import CorrelationStudyConfig
-        from siftune.runs.study_correlation import (
+        from siftune.runs.studies.correlation import (
             before_study_correlation,
             check_study_correlation,
             study_correlation,
         )
+        from siftune.runs.studies.correlation_config import CorrelationStudyConfig
 
         acts = check_study_correlation, study_correlation, before_study_correlation
         return Command("study_correlation", CorrelationStudyConfig, *acts)
     if name == "study simulation":
-        from siftune.runs.study_simulation import SimulationStudyConfig, check_study_simulation, study_simulation
+        from siftune.runs.studies.simulation import SimulationStudyConfig, check_study_simulation, study_simulation
 
         return Command("study_simulation", SimulationStudyConfig, check_study_simulation, study_simulation)
     return _commands()[name]
@@ -319,7 +319,7 @@ def _completed(typed: list[str]) -> tuple[str, list[str]]:
 def _names_after(typed: Sequence[str]) -> Sequence[str]:
     """What may be named after these words; nothing where they name a command."""
     if typed == [REPRODUCE]:
-        from siftune.runs.reproduce_list import paper_names
+        from siftune.runs.reproduction.experiments import paper_names
 
         return paper_names(None)
     if typed[:1] == ["study"]:

@@ -12,11 +12,11 @@ from rich.console import Console
 from siftune.runs.build import ConfigError, build
 from siftune.runs.commands import check_encoder, check_output, quiet_libraries
 from siftune.runs.distributed import is_main_process
-from siftune.runs.measure_config import MeasureConfig
-from siftune.runs.measure_report import MeasuredSet, MeasureReport
-from siftune.runs.measure_sets import NamedSet, recorded_picks, sets_of
-from siftune.runs.measure_stages import REASONS_FILE, DiversityMeter, GivenVectors, Vectors
-from siftune.runs.measure_table import markdown, print_table
+from siftune.runs.measuring.config import MeasureConfig
+from siftune.runs.measuring.report import MeasuredSet, MeasureReport
+from siftune.runs.measuring.sets import NamedSet, recorded_picks, sets_of
+from siftune.runs.measuring.stages import REASONS_FILE, DiversityMeter, GivenVectors, Vectors
+from siftune.runs.measuring.table import markdown, print_table
 from siftune.runs.workspace import StoredPool, Workspace
 from siftune.selection.features.arrays import GivenArrays
 from siftune.selection.files import write_whole
@@ -134,7 +134,7 @@ def _write(report: MeasureReport, folder: Path) -> list[Path]:
     picture, table, numbers = files = [folder / f"measures.{ending}" for ending in ("png", "md", "json")]
     content = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
     if not (picture.is_file() and numbers.is_file() and numbers.read_text(encoding="utf-8") == content):
-        from siftune.runs.measure_plots import measures_figure
+        from siftune.runs.measuring.plots import measures_figure
 
         measures_figure(report).savefig(picture)
     table.write_text(markdown(report, picture.name), encoding="utf-8")

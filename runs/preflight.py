@@ -90,7 +90,7 @@ def _searched(
     config_dir: str | None,
     check: Callable[[Mapping[str, Any]], None],
 ) -> list[dict[str, Any]]:
-    from siftune.runs.search_check import check_search, is_search
+    from siftune.runs.searching.check import check_search, is_search
 
     if not is_search(base.hydra.sweeper):
         return []

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from siftune.runs.tracking_config import redact
+from siftune.runs.tracker.config import redact
 
 PACKAGES = ("siftune", "torch", "transformers", "peft", "trl", "datasets", "lm-eval", "numpy", "sentence-transformers")
 

@@ -13,11 +13,11 @@ from siftune.runs.config import ExperimentConfig
 from siftune.runs.cost import Cost
 from siftune.runs.fingerprint import plain
 from siftune.runs.picking import Subset, card_of, target_rows, write_picks
-from siftune.runs.refinement_config import ClusterRefinement
-from siftune.runs.refinement_evolving import EvolvingLoop
-from siftune.runs.refinement_files import write_refinement
-from siftune.runs.refinement_loop import ClusterLoop
-from siftune.runs.refinement_rounds import Round, Rounds
+from siftune.runs.rounds.config import ClusterRefinement
+from siftune.runs.rounds.evolving import EvolvingLoop
+from siftune.runs.rounds.files import write_refinement
+from siftune.runs.rounds.loop import ClusterLoop
+from siftune.runs.rounds.one_round import Round, Rounds
 from siftune.runs.workspace import Workspace
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from siftune.runs import commands
 from siftune.runs.attempts import Attempt, inside
 from siftune.runs.build import ConfigError
-from siftune.runs.listing import Run
+from siftune.runs.listing.stored_runs import Run
 
 
 def command_of(run: Run, store: Path) -> list[str]:

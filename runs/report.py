@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from siftune.runs.report_content import Report
-from siftune.runs.report_records import ReportError, RunRecord, choose, read_run, read_store
-from siftune.runs.report_table import print_table
-from siftune.runs.tracking_config import TrackingConfig
+from siftune.runs.reporting.content import Report
+from siftune.runs.reporting.records import ReportError, RunRecord, choose, read_run, read_store
+from siftune.runs.reporting.table import print_table
+from siftune.runs.tracker.config import TrackingConfig
 
 __all__ = [
     "ReportConfig",
@@ -95,15 +95,15 @@ def write_report(runs: Sequence[RunRecord], folder: Path, config: ReportConfig |
     """Write what the config asks for of report.html, report.md and its pictures: the whole report of these runs.
 
     With several sections of comparable runs, the second one's pictures are scores-2.png and so on."""
-    from siftune.runs.report_build import build_report
-    from siftune.runs.report_papers import recorded_paper
+    from siftune.runs.reporting.build import build_report
+    from siftune.runs.reporting.papers import recorded_paper
 
     wanted = config or ReportConfig(store=store_of(runs))
     paper, miniature = recorded_paper(runs, wanted.store)
     report = build_report(runs, wanted.store, paper, miniature)
     files = write_files(report, folder, wanted)
     if wanted.tracking.mode != "disabled":
-        from siftune.runs.report_tracking import track_report
+        from siftune.runs.reporting.tracking import track_report
 
         written = [path for path in (files.page, files.markdown, *files.plots) if path is not None]
         track_report(report, runs, written, wanted.tracking, wanted.store)
@@ -112,8 +112,8 @@ def write_report(runs: Sequence[RunRecord], folder: Path, config: ReportConfig |
 
 def write_files(report: Report, folder: Path, config: ReportConfig) -> ReportFiles:
     """Write what the config asks for of a report."""
-    from siftune.runs.page import PAGE, write_page
-    from siftune.runs.report_markdown import MARKDOWN, markdown, write_pictures
+    from siftune.runs.reporting.markdown import MARKDOWN, markdown, write_pictures
+    from siftune.runs.reporting.page import PAGE, write_page
     from siftune.selection.files import write_whole
 
     plots = write_pictures(report, folder) if config.plots else []

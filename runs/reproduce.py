@@ -8,8 +8,8 @@ from contextlib import redirect_stdout
 
 from rich.console import Console
 
-from siftune.runs.reproduce_config import CONFIG_NAME, ReproduceConfig, Request, read_request
-from siftune.runs.reproduce_list import describe_paper, papers, print_papers, require_name
+from siftune.runs.reproduction.config import CONFIG_NAME, ReproduceConfig, Request, read_request
+from siftune.runs.reproduction.experiments import describe_paper, papers, print_papers, require_name
 
 
 def reproduce(arguments: Sequence[str]) -> None:
@@ -21,7 +21,7 @@ def reproduce(arguments: Sequence[str]) -> None:
     require_name(request.name, request.config_dir)
     # What a plan prints may be for programs; libraries greet on the same channel as they are imported.
     with redirect_stdout(sys.stderr):
-        from siftune.runs.reproduce_launch import make_table
+        from siftune.runs.reproduction.launch import make_table
     make_table(request.name, request)
 
 

@@ -13,11 +13,11 @@ from rich.console import Console
 from siftune.runs.config import ExperimentConfig, experiment_config
 from siftune.runs.fingerprint import fingerprint
 from siftune.runs.preflight import plain_node
-from siftune.runs.search_cells import Cells, Compose, check_rungs, check_space, steps
-from siftune.runs.search_config import SearchConfig
-from siftune.runs.search_objective import Objective, objective_of, plain_objective
-from siftune.runs.search_space import Value, override, space_of
-from siftune.runs.search_state import KIND, Rung, Search, Trial, continued, write_search
+from siftune.runs.searching.cells import Cells, Compose, check_rungs, check_space, steps
+from siftune.runs.searching.config import SearchConfig
+from siftune.runs.searching.objective import Objective, objective_of, plain_objective
+from siftune.runs.searching.space import Value, override, space_of
+from siftune.runs.searching.state import KIND, Rung, Search, Trial, continued, write_search
 
 if TYPE_CHECKING:
     import optuna

@@ -19,8 +19,8 @@ from siftune.runs.config import experiment_config
 from siftune.runs.experiment import begin
 from siftune.runs.fingerprint import plain
 from siftune.runs.pending import NotComputedError
-from siftune.runs.planning import PlanningWorkspace
-from siftune.runs.report_records import RunRecord
+from siftune.runs.planning.workspace import PlanningWorkspace
+from siftune.runs.reporting.records import RunRecord
 
 
 class _Finding(PlanningWorkspace):

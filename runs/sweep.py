@@ -20,8 +20,8 @@ from siftune.runs.attempts import describe
 from siftune.runs.commands import compare_runs
 from siftune.runs.distributed import is_main_process
 from siftune.runs.preflight import BASIC_SWEEPER
-from siftune.runs.search_config import PLUGIN, SWEEPER
-from siftune.runs.search_objective import Objective
+from siftune.runs.searching.config import PLUGIN, SWEEPER
+from siftune.runs.searching.objective import Objective
 
 CELL = "cell.json"
 FAILED = "failed.json"

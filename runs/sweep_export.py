@@ -19,9 +19,9 @@ from siftune.runs.config import experiment_config
 from siftune.runs.dry_run import FLAG
 from siftune.runs.explain import print_help
 from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, checked_cell, compose_cell, parse, plain_node
-from siftune.runs.search_cells import Cells, all_groups, check_space
-from siftune.runs.search_objective import objective_of
-from siftune.runs.search_space import Choice, Interval, Parameter, Space, Value, space_of
+from siftune.runs.searching.cells import Cells, all_groups, check_space
+from siftune.runs.searching.objective import objective_of
+from siftune.runs.searching.space import Choice, Interval, Parameter, Space, Value, space_of
 from siftune.runs.tracking import HEADLINE_METRIC
 from siftune.selection.files import write_whole
 

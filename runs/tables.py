@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from siftune.runs.report_rows import wrapped
+from siftune.runs.reporting.rows import wrapped
 
 MISSING = "–"
 NAME_WIDTH = 32

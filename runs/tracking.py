@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from siftune.evaluate.results import TaskResult
 from siftune.runs.distributed import is_main_process
-from siftune.runs.tracking_charts import bars, length_lines, mixtures, table
-from siftune.runs.tracking_config import TrackingConfig, redact
-from siftune.runs.tracking_session import TrackingError, agents_run, keep_files_in, start_run
+from siftune.runs.tracker.charts import bars, length_lines, mixtures, table
+from siftune.runs.tracker.config import TrackingConfig, redact
+from siftune.runs.tracker.session import TrackingError, agents_run, keep_files_in, start_run
 
 if TYPE_CHECKING:
     import numpy as np
     import wandb
 
-    from siftune.runs.refinement_report import RefinementReport
-    from siftune.runs.tracking_callback import CurveCallback
+    from siftune.runs.rounds.report import RefinementReport
+    from siftune.runs.tracker.callback import CurveCallback
 
 __all__ = ["Tracker", "TrackingError"]
 
@@ -112,7 +112,7 @@ class Tracker:
 
     def training_callback(self) -> CurveCallback:
         """A transformers callback that logs loss, learning rate, gradient norm and tokens per second under train/."""
-        from siftune.runs.tracking_callback import CurveCallback
+        from siftune.runs.tracker.callback import CurveCallback
 
         return CurveCallback(self._log)
 
@@ -153,11 +153,11 @@ class Tracker:
     def refinement(self, report: RefinementReport, folder: Path) -> None:
         """Log the rounds of a refinement under refinement/: weights, what was dropped and why, the pictures.
 
-        folder: where its files were written (runs/refinement_files.py)."""
+        folder: where its files were written (runs/rounds/files.py)."""
         if self._run is None:
             return
-        from siftune.runs.refinement_tracking import pictures, series
-        from siftune.runs.refinement_tracking import tables as tables_of
+        from siftune.runs.rounds.tracking import pictures, series
+        from siftune.runs.rounds.tracking import tables as tables_of
 
         if self._is_new:
             for step in series(report):

@@ -17,8 +17,8 @@ from siftune.runs.artifacts import Artifact, Stage, Store
 from siftune.runs.console import StageConsole
 from siftune.runs.cost import Cost
 from siftune.runs.distributed import is_main_process
-from siftune.runs.estimates import Estimates
 from siftune.runs.fingerprint import fingerprint
+from siftune.runs.planning.estimates import Estimates
 from siftune.selection.features.encoders.encoder import Encoder
 from siftune.selection.features.runtimes.runtime import LocalRuntime, Runtime
 from siftune.selection.features.scorers.scorer import HasModels, Scorer

@@ -27,6 +27,8 @@ NEEDS = {
     ("refinement", "diversify_judge"): ["selection=kmq"],
     ("refinement", "diversify_reward"): ["selection=kmq"],
     ("refinement", "diverse_evol"): ["selection=kcenter_greedy", "encoder=mean"],
+    ("backend", "chat"): ["selection=none", "finetune=none", "backend.model=m"],
+    ("backend", "completions"): ["selection=none", "finetune=none", "backend.model=m"],
     ("judged", "mt_bench"): ["evaluate=novelsum"],
     ("judged", "alpaca_eval"): ["evaluate=novelsum"],
     ("judged", "wildbench"): ["evaluate=novelsum"],

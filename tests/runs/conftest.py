@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from siftune.runs.report_content import Cell, Column, Example, Part, Picture, Report, Table
+from siftune.runs.reporting.content import Cell, Column, Example, Part, Picture, Report, Table
 
 HOSTILE = "<script>document.title = 'taken over'</script><img src=x onerror=\"document.title = 'taken over'\">"
 

@@ -21,10 +21,10 @@ from siftune.runs.attempts import FILE, KIND, TRACEBACK, Attempt, keep_attempt, 
 from siftune.runs.build import ConfigError
 from siftune.runs.config import experiment_config
 from siftune.runs.fingerprint import plain
-from siftune.runs.listing import Run, by_id, list_runs
-from siftune.runs.listing_command import check_runs, runs
-from siftune.runs.listing_config import RunsConfig
-from siftune.runs.listing_tables import differences, print_differences, print_runs
+from siftune.runs.listing.command import check_runs, runs
+from siftune.runs.listing.config import RunsConfig
+from siftune.runs.listing.stored_runs import Run, by_id, list_runs
+from siftune.runs.listing.tables import differences, print_differences, print_runs
 from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, plain_node
 from siftune.runs.relaunch import print_commands, start_again, start_all_again
 

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from siftune.runs.commands import run
 from siftune.runs.compare import check_compare, compare, compared
-from siftune.runs.compare_config import CompareConfig
-from siftune.runs.compare_report import CompareReport
-from siftune.runs.compare_table import markdown, print_table
+from siftune.runs.comparing.config import CompareConfig
+from siftune.runs.comparing.report import CompareReport
+from siftune.runs.comparing.table import markdown, print_table
 from siftune.runs.main import _with_sides
 from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, check_command, plain_node
 from siftune.runs.report import ReportError

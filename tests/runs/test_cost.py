@@ -12,7 +12,7 @@ from siftune.runs.cost import (
     training_flops,
     training_memory,
 )
-from siftune.runs.model_shape import causal_shape
+from siftune.runs.planning.model_shape import causal_shape
 
 SHAPE = ModelShape(
     body=1000,

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from siftune.runs import main as command
-from siftune.runs.calibration import Calibration
 from siftune.runs.dry_run import DRY
+from siftune.runs.planning.calibration import Calibration
 
 ROW = '{"messages": [{"role": "user", "content": "%d?"}, {"role": "assistant", "content": "%d"}]}\n'
 POOL = ["model=tiny", "pool=file", "pool.path=rows.jsonl"]
@@ -25,7 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SIFTUNE_STORE", raising=False)
     # Measuring the machine takes seconds.
-    monkeypatch.setattr("siftune.runs.plan_steps.calibrate", lambda store, keep: Calibration(1e9, 1e9))
+    monkeypatch.setattr("siftune.runs.planning.steps.calibrate", lambda store, keep: Calibration(1e9, 1e9))
     (tmp_path / "rows.jsonl").write_text("".join(ROW % (number, number) for number in range(40)))
     return tmp_path
 

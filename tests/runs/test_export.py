@@ -21,7 +21,7 @@ from siftune.runs.build import ConfigError
 from siftune.runs.config import experiment_config, select_config
 from siftune.runs.experiment import run
 from siftune.runs.export import check_export, export
-from siftune.runs.export_dataset_card import Remaking
+from siftune.runs.exporting.dataset_card import Remaking
 from siftune.runs.picking import select
 from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, plain_node
 from siftune.runs.workspace import Workspace

@@ -20,10 +20,10 @@ from siftune.runs.artifacts import write_json
 from siftune.runs.build import ConfigError, build
 from siftune.runs.console import StageConsole
 from siftune.runs.measure import check_measure, measured
-from siftune.runs.measure_config import MeasureConfig
-from siftune.runs.measure_report import MeasuredSet, MeasureReport
-from siftune.runs.measure_sets import recorded_picks, sets_of
-from siftune.runs.measure_table import markdown, print_table
+from siftune.runs.measuring.config import MeasureConfig
+from siftune.runs.measuring.report import MeasuredSet, MeasureReport
+from siftune.runs.measuring.sets import recorded_picks, sets_of
+from siftune.runs.measuring.table import markdown, print_table
 from siftune.runs.preflight import check_command
 from siftune.runs.report import ReportError
 from siftune.runs.workspace import Workspace
@@ -265,7 +265,7 @@ def test_json_has_null_where_a_set_has_no_value() -> None:
 
 
 def test_the_picture_has_a_panel_a_measure_and_no_point_for_what_is_missing() -> None:
-    from siftune.runs.measure_plots import measures_figure
+    from siftune.runs.measuring.plots import measures_figure
 
     panels = [axis for axis in measures_figure(report_of(REPORT)).axes if axis.get_visible()]
     assert [axis.get_title().strip() for axis in panels] == ["Facility location", "Vendi score"]

@@ -13,12 +13,12 @@ from hydra import compose, initialize_config_module
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from siftune.finetune.tiny import byte_tokenizer
-from siftune.runs import refinement_clusters
 from siftune.runs.config import ExperimentConfig, experiment_config
 from siftune.runs.experiment import begin, run
-from siftune.runs.planning import PlanningWorkspace, walk
+from siftune.runs.planning.workspace import PlanningWorkspace, walk
 from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, plain_node
-from siftune.runs.refinement_files import read_refinement
+from siftune.runs.rounds import clusters as cluster_stages
+from siftune.runs.rounds.files import read_refinement
 from siftune.runs.workspace import Workspace
 from siftune.selection.interface import Budget, Features
 from siftune.selection.kernels.cluster_weights import mean_by_cluster, updated_weights
@@ -174,7 +174,7 @@ def test_a_loop_that_failed_in_a_round_goes_on_there(
         return updated_weights(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(refinement_clusters, "updated_weights", breaking)
+        patch.setattr(cluster_stages, "updated_weights", breaking)
         with pytest.raises(RuntimeError, match="the power went"):
             picked(tmp_path, BY_KMEANS)
     workspace = picked(tmp_path, BY_KMEANS)

@@ -16,7 +16,7 @@ from siftune.finetune.decoding import Decoding
 from siftune.finetune.model_sources import HubModel, RandomModel, TrainedModel
 from siftune.runs.artifacts import Key, Stage
 from siftune.runs.console import StageConsole
-from siftune.runs.planning import PlanningWorkspace
+from siftune.runs.planning.workspace import PlanningWorkspace
 from siftune.runs.reply_stages import replies, trained, trained_model
 from siftune.runs.workspace import StoredModel, StoredPool, Workspace
 from siftune.selection.features.encoders.causal_lm import CausalLMEncoder

@@ -25,7 +25,7 @@ from siftune.runs.report import (
     read_runs,
     write_report,
 )
-from siftune.runs.report_rows import Section, improvement, sections
+from siftune.runs.reporting.rows import Section, improvement, sections
 
 EM, LOSS = ("exact_match", True), ("nats_per_byte", False)
 POOL = {"clean": 60, "wrong": 30, "chatter": 10}

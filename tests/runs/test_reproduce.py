@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from siftune.runs.reproduce import reproduce
-from siftune.runs.reproduce_config import GPU, read_request
-from siftune.runs.reproduce_formula import parameters
+from siftune.runs.reproduction.config import GPU, read_request
+from siftune.runs.reproduction.formula import parameters
 
 EXPERIMENT = """\
 # @package _global_

@@ -14,13 +14,13 @@ from rich.console import Console
 from siftune.runs.artifacts import read_record
 from siftune.runs.config import ExperimentConfig, experiment_config
 from siftune.runs.experiment import run
-from siftune.runs.planning import PlanningWorkspace, walk
+from siftune.runs.planning.workspace import PlanningWorkspace, walk
 from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, plain_node
-from siftune.runs.report_contamination import beside, explained
-from siftune.runs.report_leaderboard import leaderboard_part
-from siftune.runs.report_records import RunRecord, read_run
-from siftune.runs.report_rows import Section, sections
-from siftune.runs.report_table import print_table
+from siftune.runs.reporting.contamination import beside, explained
+from siftune.runs.reporting.leaderboard import leaderboard_part
+from siftune.runs.reporting.records import RunRecord, read_run
+from siftune.runs.reporting.rows import Section, sections
+from siftune.runs.reporting.table import print_table
 from siftune.runs.run_contamination import HELD_FILE
 from siftune.runs.workspace import Workspace
 
@@ -118,7 +118,7 @@ def finished(label: str, seed: int, held: dict[str, int] | None, **changes: Any)
 
 
 def parsed(record: dict[str, Any]) -> RunRecord:
-    from siftune.runs.report_records import _parse
+    from siftune.runs.reporting.records import _parse
 
     return _parse(Path("run"), record)
 

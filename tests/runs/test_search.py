@@ -19,12 +19,12 @@ from siftune.runs.build import ConfigError, build
 from siftune.runs.config import experiment_config
 from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, compose_cell, plain_node
 from siftune.runs.search import Searcher, begin_search
-from siftune.runs.search_cells import all_groups
-from siftune.runs.search_config import SearchConfig
-from siftune.runs.search_objective import objective_of
-from siftune.runs.search_report import markdown, show_search
-from siftune.runs.search_space import Choice, Interval, space_of
-from siftune.runs.search_state import FILE, Search, read_search
+from siftune.runs.searching.cells import all_groups
+from siftune.runs.searching.config import SearchConfig
+from siftune.runs.searching.objective import objective_of
+from siftune.runs.searching.report import markdown, show_search
+from siftune.runs.searching.space import Choice, Interval, space_of
+from siftune.runs.searching.state import FILE, Search, read_search
 
 pytest.importorskip("optuna", reason="searches need siftune[optuna]")
 FIXED = ["model=tiny", "budget.amount=32", "tracking=disabled"]

@@ -16,9 +16,9 @@ from siftune.runs.artifacts import RECORD, new_record
 from siftune.runs.attempts import Attempt, keep_attempt, read_attempts
 from siftune.runs.config import experiment_config
 from siftune.runs.experiment import begin
-from siftune.runs.planning import PlanningWorkspace
+from siftune.runs.planning.workspace import PlanningWorkspace
 from siftune.runs.preflight import CONFIG_MODULE, VERSION_BASE, plain_node
-from siftune.runs.report_records import RunRecord, read_run
+from siftune.runs.reporting.records import RunRecord, read_run
 from siftune.runs.staleness import why_stale
 
 ROW = '{"messages": [{"role": "user", "content": "%d?"}, {"role": "assistant", "content": "%d"}]}\n'

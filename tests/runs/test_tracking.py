@@ -24,13 +24,13 @@ from matplotlib.figure import Figure
 
 from siftune.evaluate.results import TaskResult
 from siftune.runs.artifacts import write_json
-from siftune.runs.refinement_plots import weights_figure
-from siftune.runs.refinement_report import RefinementReport, RoundReport
-from siftune.runs.report_content import Cell, Column, Part, Picture, Report, Table
-from siftune.runs.report_records import RunRecord, Score
-from siftune.runs.report_tracking import track_report
+from siftune.runs.reporting.content import Cell, Column, Part, Picture, Report, Table
+from siftune.runs.reporting.records import RunRecord, Score
+from siftune.runs.reporting.tracking import track_report
+from siftune.runs.rounds.plots import weights_figure
+from siftune.runs.rounds.report import RefinementReport, RoundReport
+from siftune.runs.tracker.config import REDACTED, TrackingConfig, redact
 from siftune.runs.tracking import Tracker, TrackingError
-from siftune.runs.tracking_config import REDACTED, TrackingConfig, redact
 
 API_KEY = "0123456789abcdef0123456789abcdef01234567"
 HF_TOKEN = "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"
@@ -393,7 +393,7 @@ def test_killed_run_goes_on(tmp_path: Path) -> None:
         import os, signal, sys, time
         from pathlib import Path
         from siftune.runs.tracking import Tracker
-        from siftune.runs.tracking_config import TrackingConfig
+        from siftune.runs.tracker.config import TrackingConfig
         run = Tracker(TrackingConfig(), "f00dfeed", "n", None, {}, Path(sys.argv[1]))
         for step in (1, 2, 3):
             run._log({"train/step": step, "train/loss": 3.0 - step})
@@ -426,7 +426,7 @@ def test_disabled_leaves_no_file_and_does_not_import_wandb(tmp_path: Path) -> No
         import sys
         from pathlib import Path
         from siftune.runs.tracking import Tracker
-        from siftune.runs.tracking_config import TrackingConfig
+        from siftune.runs.tracker.config import TrackingConfig
         folder = Path(sys.argv[1])
         with Tracker(TrackingConfig(mode="disabled"), "f00d", "n", "g", {}, folder / "wandb") as run:
             run.stage("pool", "aa", 1.0, False)
@@ -452,7 +452,7 @@ def test_online_without_account_is_refused_at_once(tmp_path: Path) -> None:
         import sys
         from pathlib import Path
         from siftune.runs.tracking import Tracker, TrackingError
-        from siftune.runs.tracking_config import TrackingConfig
+        from siftune.runs.tracker.config import TrackingConfig
         try:
             Tracker(TrackingConfig(mode="online"), "f00d", "n", None, {}, Path(sys.argv[1]))
         except TrackingError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from siftune.runs.plan_table import ranges
+from siftune.runs.planning.table import ranges
 from siftune.runs.units import in_bytes, in_time, short
 
 

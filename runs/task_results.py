@@ -1,0 +1,81 @@
+"""Results of single tasks in the store: an evaluation takes over those that another suite's evaluation has found."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from siftune.evaluate.catalog import executing
+from siftune.evaluate.harness import result_file, samples_file
+from siftune.evaluate.suite import Suite
+from siftune.evaluate.tasks import LMEvalTask
+from siftune.runs.fingerprint import fingerprint
+
+FOLDER = "task_results"
+VERSION = 1
+"""Raised when the same task would be evaluated otherwise."""
+RESULT, SAMPLES = "result.json", "samples.jsonl"
+
+
+class TaskResults:
+    """Results of a suite's tasks for one model.
+
+    A task is the same one whatever suite it stands in: what counts is its name, its own settings, its data, how many
+    documents of it are evaluated, and the model.
+    """
+
+    def __init__(self, store: Path, suite: Suite, model: Mapping[str, str]) -> None:
+        """model: fingerprints of what is evaluated and of who runs it."""
+        self._folders = {name: store / FOLDER / f"{name}-{_key(suite, name, model)}" for name in suite.tasks}
+
+    def missing(self) -> list[str]:
+        """The tasks without a result."""
+        return [name for name, folder in self._folders.items() if not (folder / RESULT).is_file()]
+
+    def take(self, evaluation: Path) -> list[str]:
+        """Put what there is into the folder of an evaluation; the names of the tasks that it lacked."""
+        taken = []
+        for name, folder in self._folders.items():
+            if (folder / RESULT).is_file() and not result_file(evaluation, name).exists():
+                # The result comes last: with it the task is done.
+                _link(folder / SAMPLES, samples_file(evaluation, name))
+                _link(folder / RESULT, result_file(evaluation, name))
+                taken.append(name)
+        return taken
+
+    def keep(self, evaluation: Path) -> None:
+        """Take from the folder of an evaluation what it has found."""
+        for name, folder in self._folders.items():
+            if result_file(evaluation, name).is_file() and not folder.exists():
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}-"))
+                _link(samples_file(evaluation, name), unfinished / SAMPLES)
+                _link(result_file(evaluation, name), unfinished / RESULT)
+                try:
+                    unfinished.rename(folder)
+                except OSError:
+                    # Another process was sooner, with the same result.
+                    shutil.rmtree(unfinished)
+
+
+def _key(suite: Suite, name: str, model: Mapping[str, str]) -> str:
+    task = suite.tasks[name]
+    inputs = {**model, **suite.inputs_of(name)}
+    if isinstance(task, LMEvalTask) and executing(task):
+        inputs["execution"] = suite.limits()
+    return fingerprint(
+        version=VERSION, config={"name": name, "task": task, "limit": suite.limit_of(name)}, inputs=inputs
+    )
+
+
+def _link(source: Path, to: Path) -> None:
+    """The same file under another name, which takes no room; a copy where the file system has no links."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.unlink(missing_ok=True)
+    try:
+        os.link(source, to)
+    except OSError:
+        shutil.copyfile(source, to)
