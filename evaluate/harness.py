@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from lm_eval.api.task import Task
@@ -26,6 +24,7 @@ from siftune.evaluate.conversations import ConversationTask, ExactMatchTask, Res
 from siftune.evaluate.judged import JudgedTask
 from siftune.evaluate.judging import JudgedRun
 from siftune.evaluate.loading import Loaded, load
+from siftune.evaluate.quiet import quiet
 from siftune.evaluate.results import SuiteResult, TaskResult, suite_result
 from siftune.evaluate.sandbox import check_sandbox
 from siftune.evaluate.suite import Suite
@@ -85,7 +84,7 @@ def evaluate_suite(
     pending = [name for name in suite.tasks if not result_file(folder, name).exists()]
     if pending:
         _check_execution(suite)
-        with _quiet():
+        with quiet():
             tokenizer = load_tokenizer(ref)
             judged = {name: _judged(name, suite) for name in pending if isinstance(suite.tasks[name], JudgedTask)}
             loaded = {name: _load(name, suite, tokenizer, pools) for name in pending if name not in judged}
@@ -189,24 +188,6 @@ def _naming(name: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise EvaluationError(f"evaluate.tasks.{name}: {error}") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """lm-eval and datasets tell of every setting and file; progress bars over requests stay."""
-    loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets", "transformers")]
-    levels = [logger.level for logger in loggers]
-    bars = datasets.are_progress_bars_disabled()
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if not bars:
-            datasets.enable_progress_bars()
 
 
 def _write_result(folder: Path, result: TaskResult) -> None:

@@ -104,9 +104,9 @@ class JudgedRun:
         if without and (len(without) > allowed * total or len(without) == total):
             raise EvaluationError(
                 f"{len(without):,} of {total:,} replies of the judge {self._task.judge.endpoint.model} hold no verdict "
-                f"(judge.max_malformed={allowed:g}): {'; '.join(without[:SHOWN])}. Another judge or "
-                "template may do; with a higher share they are left out of the mean. The replies are kept: what was "
-                "paid for is not asked again"
+                f"(at most {allowed:g} of them may): {'; '.join(without[:SHOWN])}. Another judge or template may do; "
+                f"with evaluate.tasks.{self._name}.judge.max_malformed=SHARE they are left out of the mean. The replies are "
+                "kept: what was paid for is not asked again"
             )
 
     def _samples(

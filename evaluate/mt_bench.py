@@ -101,9 +101,8 @@ class MTBench(JudgedTask):
 
 
 def by_category(judged: Sequence[Judged]) -> dict[str, float]:
-    """category.NAME -> the mean verdict of its questions."""
+    """category.NAME -> the mean of the verdicts on its questions, as the value is that of all."""
     found: dict[str, list[float]] = {}
     for one in judged:
-        if one.given:
-            found.setdefault(one.question.category, []).append(fmean(one.given))
-    return {f"category.{name}": fmean(values) for name, values in sorted(found.items())}
+        found.setdefault(one.question.category, []).extend(one.given)
+    return {f"category.{name}": fmean(values) for name, values in sorted(found.items()) if values}

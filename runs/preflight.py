@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from siftune.runs.build import ConfigError, unknown
+from siftune.runs.build import TARGET, ConfigError, resolve, unknown
 from siftune.runs.launchers import check_launcher, explain_missing
 
 CONFIG_MODULE = "siftune.conf"
@@ -138,11 +139,17 @@ def _explain_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
     for part in key.split("."):
         if not OmegaConf.is_dict(node) or part not in node:
             allowed = [str(name) for name in node] if OmegaConf.is_dict(node) else []
-            if above and OmegaConf.is_dict(node) and not allowed:
+            if above and OmegaConf.is_dict(node) and (not allowed or part in _settings(node, above)):
                 return f"{above} has no entry {part} yet: a new one is added with a plus, +{key}=VALUE"
             return unknown(key, part, allowed, f"key in {above or 'the config'}")
         node, above = node._get_node(part), f"{above}.{part}".lstrip(".")
     return f"{key} holds no such entry yet: a new one is added with a plus, +{key}.NAME=VALUE"
+
+
+def _settings(node: Any, key: str) -> set[str]:
+    """What the class of a part of the config may be given, whether its YAML names it or not."""
+    target = node._get_node(TARGET)
+    return set() if target is None else {field.name for field in dataclasses.fields(resolve(target._value(), key))}
 
 
 def group_options(group: str) -> list[str]:

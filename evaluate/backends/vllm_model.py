@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from lm_eval.models.vllm_causallms import VLLM
 from transformers import PreTrainedTokenizerBase
 from vllm import SamplingParams
+from vllm.engine.arg_utils import EngineArgs
 
 from siftune.evaluate.backends import config
 from siftune.evaluate.backends.running import Written
@@ -48,7 +50,7 @@ class VLLMScores(ScoresTokens, VLLM):
     def __init__(
         self, ref: ModelRef, tokenizer: PreTrainedTokenizerBase, backend: config.VLLM, batch_size: int | None
     ) -> None:
-        adapter = {} if ref.adapter is None else {"lora_local_path": ref.adapter, "max_lora_rank": _rank(ref.adapter)}
+        adapter = {} if ref.adapter is None else _adapter(Path(ref.adapter))
         together = {} if batch_size is None else {"max_num_seqs": batch_size}
         self.counts = TokenCounts()
         super().__init__(
@@ -137,6 +139,12 @@ def _scores(request: Scored, sequence: Sequence[int], logprobs: Sequence[Any]) -
     return [one.logprob for one in own], all(one.rank == 1 for one in own)
 
 
-def _rank(adapter: str) -> int:
-    rank = int(json.loads((Path(adapter) / "adapter_config.json").read_text(encoding="utf-8"))["r"])
-    return next((known for known in RANKS if known >= rank), rank)
+def _adapter(folder: Path) -> dict[str, Any]:
+    """What the engine is told of an adapter."""
+    settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    rank, modules = int(settings["r"]), settings["target_modules"]
+    told = {"lora_local_path": str(folder), "max_lora_rank": next((known for known in RANKS if known >= rank), rank)}
+    # The head would be wrapped too, adapted or not, and some of vLLM's kernels fail on it where prompts are scored.
+    if isinstance(modules, list) and "lora_target_modules" in {field.name for field in dataclasses.fields(EngineArgs)}:
+        told["lora_target_modules"] = modules
+    return told

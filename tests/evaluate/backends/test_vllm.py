@@ -94,7 +94,9 @@ def test_vllm_gives_the_scores_of_this_process(
     decoding = Decoding(max_new_tokens=5)
     written = running.writer(decoding).write(asked, [0, 1])
     expected = ReplyGenerator(load_causal_lm(adapted), tokenizer, decoding).replies(asked)
-    assert [one.reply for one in written] == expected
+    # Half a character at the end of a reply that is cut: vLLM leaves it out.
+    assert [one.reply.text for one in written if one.reply] == [reply.text.rstrip("\ufffd") for reply in expected]
+    assert [one.reply.tokens for one in written if one.reply] == [reply.tokens for reply in expected]
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vllm is installed")
