@@ -156,7 +156,10 @@ def _evaluate_task(running: Running, name: str, suite: Suite, loaded: Loaded, fo
     _seed_everything(loaded.tasks, seed)
     meter = Meter(running)
     on_documents = isinstance(task, LMEvalTask)
-    with CODE_EVAL.allowed(suite.execution, loaded.tasks) if suite.allow_code_execution else contextlib.nullcontext():
+    # Of an allowed suite, too, only those tasks whose definition says so: nothing else makes programs.
+    programs = {leaf: one for leaf, one in loaded.tasks.items() if getattr(one, "UNSAFE_CODE", False)}
+    executing = suite.allow_code_execution and bool(programs)
+    with CODE_EVAL.allowed(suite.execution, programs) if executing else contextlib.nullcontext():
         results = evaluate(
             lm=running.lm,
             task_dict={"tasks": dict(loaded.tasks), "groups": dict(loaded.groups)},

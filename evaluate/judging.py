@@ -105,8 +105,8 @@ class JudgedRun:
             raise EvaluationError(
                 f"{len(without):,} of {total:,} replies of the judge {self._task.judge.endpoint.model} hold no verdict "
                 f"(at most {allowed:g} of them may): {'; '.join(without[:SHOWN])}. Another judge or template may do; "
-                f"with evaluate.tasks.{self._name}.judge.max_malformed=SHARE they are left out of the mean. The replies are "
-                "kept: what was paid for is not asked again"
+                f"with evaluate.tasks.{self._name}.judge.max_malformed=SHARE they are left out of the mean. Replies "
+                "are kept: what was paid for is not asked again"
             )
 
     def _samples(

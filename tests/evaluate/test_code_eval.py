@@ -79,12 +79,17 @@ def suite(task: LMEvalTask, **settings: Any) -> Suite:
 
 
 class Answers(LM):
-    """A model that answers by a function of the document and of how often it was asked."""
+    """A model that answers by a function of the document and of how often it was asked, and finds any choice likely;
+    also what runs it."""
 
     def __init__(self, answer: Callable[[dict[str, Any], int], str]) -> None:
         super().__init__()
         self.answer = answer
         self.counts = TokenCounts()
+        self.lm = self
+
+    def spent(self) -> dict[str, float]:
+        return {}
 
     def generate_until(self, requests: list[Instance]) -> list[str]:  # type: ignore[override]
         asked: dict[int, int] = {}
@@ -95,7 +100,7 @@ class Answers(LM):
         return replies
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:  # type: ignore[override]
-        pytest.fail("answers are generated, not rated")
+        return [(-float(request.idx), True) for request in requests]
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:  # type: ignore[override]
         pytest.fail("answers are generated, not rated")
@@ -119,6 +124,23 @@ def test_right_programs_score_one_and_wrong_ones_nothing(
     validate_suite(suite(task))
     assert score(task, canonical, tmp_path / "right") == 1.0
     assert score(task, lambda doc, asked: "    return None\n", tmp_path / "wrong") == 0.0
+
+
+def test_tasks_without_programs_stand_beside_those_with_them(
+    humaneval: LMEvalTask, local_tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_eval, "execute", lambda *given: pytest.fail("executed"))
+    colours = LMEvalTask(
+        task=str(local_tasks / "colours.yaml"),
+        metric="acc",
+        data_files={"test": str(local_tasks / "colours.jsonl")},
+    )
+    both = Suite(
+        name="both", tasks={"code": humaneval, "colours": colours}, allow_code_execution=True, execution=LIMITS
+    )
+    model = Answers(canonical)
+    harness._evaluate_task(model, "colours", both, load(colours), tmp_path, seed=0)  # type: ignore[arg-type]
+    assert json.loads((tmp_path / "tasks/colours.json").read_text())["value"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.usefixtures("sandboxed")
