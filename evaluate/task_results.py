@@ -23,18 +23,33 @@ def task_result(name: str, task: EvalTask, loaded: Loaded, results: Mapping[str,
     scores = {k: v for k, v in measured.items() if "_stderr," not in k}
     if key not in scores:
         raise EvaluationError(f"metric {key!r} was not among what it measured: {', '.join(scores)} (metric,filter)")
-    stderr = measured.get(key.replace(",", "_stderr,", 1))
-    if isinstance(task, ResponseLoss):
-        stderr = ratio_stderr([sample["nats_per_byte"] for sample in results["samples"][loaded.name]])
     return TaskResult(
         name=name,
         metric=metric,
         value=scores[key],
-        stderr=stderr if stderr is not None and np.isfinite(stderr) else None,
+        stderr=_stderr(task, measured.get(key.replace(",", "_stderr,", 1)), scores[key], results["samples"]),
         higher_is_better=_direction(task, {results["higher_is_better"][leaf].get(metric) for leaf in loaded.tasks}),
         samples=int(values["sample_len"]),
         details={k: v for k, v in scores.items() if k != key and np.isfinite(v)},
     )
+
+
+def _stderr(
+    task: EvalTask, told: float | None, value: float, samples: Mapping[str, list[dict[str, Any]]]
+) -> float | None:
+    """lm-eval's standard error. It has none of a group with a single question of each of its tasks: the questions of
+    all are then taken for one sample, where the value is their mean."""
+    rows = [row for own in samples.values() for row in own]
+    if isinstance(task, ResponseLoss):
+        return ratio_stderr([row["nats_per_byte"] for row in rows])
+    if told is not None and np.isfinite(told):
+        return told
+    if not isinstance(task, LMEvalTask) or len(samples) == 1:
+        return None
+    marks = [row[task.metric] for row in rows if row.get("filter") == task.filter and task.metric in row]
+    if len(marks) < 2 or not all(isinstance(mark, (int, float, np.number)) for mark in marks):
+        return None
+    return float(np.std(marks, ddof=1) / np.sqrt(len(marks))) if np.isclose(np.mean(marks), value) else None
 
 
 def _metric_key(task: EvalTask) -> tuple[str, str]:

@@ -8,6 +8,26 @@ from typing import Any
 
 from siftune.finetune.process import prepare_process
 
+_TAKES_A_VALUE = frozenset(
+    f"{dashes}{name}"
+    for dashes, names in (
+        ("--", ("cfg", "package", "config-path", "config-name", "config-dir", "experimental-rerun", "info")),
+        ("-", ("c", "p", "cp", "cn", "cd", "i")),
+    )
+    for name in names
+)
+"""Hydra's options that have a value after them."""
+
+
+def options_first(arguments: Sequence[str]) -> list[str]:
+    """Hydra's options before the overrides: its parser does not know overrides on both sides of an option."""
+    options: list[str] = []
+    overrides: list[str] = []
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        is_value = before in _TAKES_A_VALUE and (before not in ("--info", "-i") or "=" not in word)
+        (options if is_value or word.startswith("-") else overrides).append(word)
+    return options + overrides
+
 
 def run_hydra(config_name: str, act: Callable[[Mapping[str, Any]], Any], arguments: Sequence[str]) -> None:
     """Call `act` with the config that the arguments make of `config_name`, or with each cell's that they sweep."""

@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any, NoReturn
 
 from siftune.finetune.process import prepare_process
+from siftune.runs.hydra_run import options_first
 
 USAGE = """\
 siftune: which rows of a large instruction pool should this model be fine-tuned on?
@@ -188,7 +189,7 @@ def _start(name: str, arguments: list[str]) -> None:
     name, arguments = _full_name(name, arguments)
     if dry and name == "runs" and any(word.startswith("relaunch=") for word in arguments):
         dry, arguments = False, [*arguments, "dry_run=true"]
-    command = _command(name)
+    command, arguments = _command(name), options_first(arguments)
     try:
         finished = _before_hydra(command, arguments, name if dry else None)
     except ValueError as error:

@@ -8,7 +8,7 @@ from siftune.evaluate.judged import JudgedTask
 from siftune.evaluate.suite import Suite, Task
 from siftune.evaluate.tasks import EvaluationError, LMEvalTask
 
-TEMPLATE = "a chat endpoint is given turns: set evaluate.tasks.{name}.apply_chat_template=true"
+TEMPLATE = "a chat endpoint is given turns: set ++evaluate.tasks.{name}.apply_chat_template=true"
 
 
 def check_backend(suite: Suite, backend: Backend) -> None:

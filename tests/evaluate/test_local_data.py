@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gzip
 import json
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,8 @@ def test_a_group_of_groups_has_the_mean_over_all_its_questions(tiny: ModelRef, t
     right = [sample["acc"] for sample in read(tmp_path / "out/samples/mmlu.jsonl")]
     assert (found.samples, found.higher_is_better, len(right)) == (57, True, 57)
     assert found.value == pytest.approx(sum(right) / 57)
+    # One question a subject: lm-eval has no error to pool.
+    assert found.stderr == pytest.approx(statistics.stdev(right) / 57**0.5)
 
 
 def no_pools(source: PoolSource) -> Pool:

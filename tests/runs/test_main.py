@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from siftune.runs.hydra_run import options_first
+
 
 def siftune(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "siftune.runs.main", *arguments]
@@ -52,6 +54,18 @@ def test_an_unknown_study_is_refused(arguments: list[str], words: str) -> None:
     assert done.returncode != 0
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_options_of_hydra_may_stand_among_the_overrides() -> None:
+    typed = ["pool=a", "--config-dir", "b=c", "-m", "seed=0,1", "--cfg", "job", "--info", "label=d"]
+    expected = ["--config-dir", "b=c", "-m", "--cfg", "job", "--info", "pool=a", "seed=0,1", "label=d"]
+    assert options_first(typed) == expected
+
+
+def test_an_option_after_an_override_is_understood(tmp_path: Path) -> None:
+    done = siftune("select", "selection=random", "--config-dir", str(tmp_path), "--cfg", "job", "budget.amount=7")
+    assert done.returncode == 0, done.stderr
+    assert "amount: 7" in done.stdout
 
 
 @pytest.mark.parametrize(

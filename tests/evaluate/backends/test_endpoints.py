@@ -181,7 +181,7 @@ def test_what_a_chat_endpoint_cannot_do_is_said_at_once(
     with pytest.raises(EvaluationError) as refused:
         validate_suite(suite, backend=ChatEndpoint(model="m", base_url=served.url))
     said = str(refused.value)
-    assert "evaluate.tasks.plain.apply_chat_template=true" in said
+    assert "++evaluate.tasks.plain.apply_chat_template=true" in said
     assert "evaluate.tasks.colours: its answers are the likeliest of some" in said
     assert "evaluate.tasks.loss: it reads the model's own tokens" in said
     assert "~evaluate.tasks.plain ~evaluate.tasks.colours ~evaluate.tasks.loss 'evaluate.headline=[sums]'" in said
