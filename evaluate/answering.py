@@ -43,16 +43,17 @@ class Answerer:
         self._writer = functools.cache(lambda temperature: writers(replace(task.decoding, temperature=temperature)))
 
     def answers(
-        self, questions: Sequence[Question], file: Path, progress: Callable[[int], None] = lambda questions: None
+        self, questions: Sequence[Question], file: Path | None, progress: Callable[[int], None] = lambda questions: None
     ) -> list[Answered]:
         """One a question, in their order; those that `file` holds already are not asked for again."""
-        known = _read(file)
+        known = {} if file is None else _read(file)
         progress(sum(question.id in known for question in questions))
         left = [question for question in questions if question.id not in known]
         for start in range(0, len(left), TOGETHER):
             batch = left[start : start + TOGETHER]
             found = dict(zip((question.id for question in batch), self._batch(batch), strict=True))
-            _append(file, found)
+            if file is not None:
+                _append(file, found)
             known |= found
             progress(len(batch))
         return [known[question.id] for question in questions]

@@ -78,24 +78,25 @@ def evaluate_suite(
     A task is the unit of resume: tasks/<name>.json is written last and atomically, after samples/<name>.jsonl (the
     prompts, the model's outputs and their metrics, document by document). The same seed gives the same result whatever
     was there before. All data is read before the model is loaded, which `backend` runs. `on_task` is told of each task
-    before it runs.
-    `verdicts` is a folder where judges' replies are kept for other evaluations too; None: in `folder`.
+    before it runs: its name, and after a colon what people should know of its documents. `verdicts` is a folder where
+    judges' replies are kept for other evaluations too, and in a folder `replies` beside it those of an evaluated
+    endpoint; None: in `folder`.
     """
     pending = [name for name in suite.tasks if not result_file(folder, name).exists()]
     if pending:
         _check_execution(suite)
         with quiet():
-            tokenizer = load_tokenizer(ref)
+            tokenizer = load_tokenizer(ref) if backend.scores_tokens else None
             judged = {name: _judged(name, suite) for name in pending if isinstance(suite.tasks[name], JudgedTask)}
             loaded = {name: _load(name, suite, tokenizer, pools) for name in pending if name not in judged}
-            running = backend.start(ref, tokenizer, suite.batch_size, folder)
+            kept = verdicts or folder / "verdicts"
+            running = backend.start(ref, tokenizer, suite.batch_size, kept.with_name("replies"))
             for name in pending:
                 on_task(": ".join([name, *(loaded[name].notes if name in loaded else ())]))
                 if name in loaded:
                     _evaluate_task(running, name, suite, loaded[name], folder, seed)
                 else:
                     with _naming(name):
-                        kept = verdicts or folder / "verdicts"
                         meter = Meter(running)
                         result = judged[name].evaluate(running, folder, kept, seed)
                     _write_result(folder, meter.told(result))
@@ -130,13 +131,16 @@ def _judged(name: str, suite: Suite) -> JudgedRun:
         return JudgedRun(name, task, task.questions(suite.limit_of(name)))
 
 
-def _load(name: str, suite: Suite, tokenizer: PreTrainedTokenizerBase, pools: Callable[[PoolSource], Pool]) -> Loaded:
+def _load(
+    name: str, suite: Suite, tokenizer: PreTrainedTokenizerBase | None, pools: Callable[[PoolSource], Pool]
+) -> Loaded:
     task = suite.tasks[name]
     with _naming(name):
         if isinstance(task, LMEvalTask):
             catalog.check(task)
             return load(task)
         assert not isinstance(task, JudgedTask)
+        assert tokenizer is not None, "refused of a backend that is given turns"
         pool = pools(task.data)
         count = min(len(pool), suite.limit_of(name) or len(pool))
         if count == 0:

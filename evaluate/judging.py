@@ -33,14 +33,16 @@ class JudgedRun:
     def evaluate(self, running: Running, folder: Path, verdicts: Path, seed: int) -> TaskResult:
         """Answer the questions and have the answers judged; both go on where a killed call was.
 
-        folder/answers/<name>.jsonl has the answers as they come, folder/samples/<name>.jsonl at the end one line a
-        question in the form of lm-eval's; `verdicts` is a folder of judges' replies that evaluations share.
+        folder/answers/<name>.jsonl has the answers as they come (those of an endpoint are kept with its replies),
+        folder/samples/<name>.jsonl at the end one line a question in the form of lm-eval's; `verdicts` is a folder of
+        judges' replies that evaluations share.
         EvaluationError where too many replies hold no verdict.
         """
         count = len(self._questions)
         with tqdm(total=count, desc=f"Answering {self._name}") as bar:
             answerer = Answerer(running.writer, self._task, seed)
-            answered = answerer.answers(self._questions, folder / "answers" / f"{self._name}.jsonl", bar.update)
+            file = None if running.keeps_replies else folder / "answers" / f"{self._name}.jsonl"
+            answered = answerer.answers(self._questions, file, bar.update)
         judged, asks, usage = self._judge(answered, verdicts)
         self._check(judged)
         outcome = self._task.outcome(judged)

@@ -43,11 +43,14 @@ class KeptReplies:
         asked: Sequence[Asked],
         progress: Callable[[int], None] = lambda replies: None,
         seeds: Sequence[int] | None = None,
+        *,
+        send_seeds: bool = True,
     ) -> tuple[list[Reply | Refusal], dict[str, float]]:
         """One reply a request, asked for where there is none yet, and what all of them together have cost.
 
-        With `seeds`, one a request, equal requests of different seeds are different ones. EndpointError where the
-        endpoint fails; the replies that were there by then are kept.
+        With `seeds`, one a request, equal requests of different seeds are different ones, also where the endpoint is
+        not told of them (`send_seeds`). EndpointError where the endpoint fails; the replies that were there by then are
+        kept.
         """
         own: list[dict[str, Any]] = [{}] * len(asked) if seeds is None else [{"seed": seed} for seed in seeds]
         keys = [self._key(one, options) for one, options in zip(asked, own, strict=True)]
@@ -60,7 +63,7 @@ class KeptReplies:
             ask = client.chat if self._kind == "chat" else client.complete
             found, _ = ask(
                 [wanted[key][0] for key in unknown],
-                [{**self._options, **wanted[key][1]} for key in unknown],
+                [{**self._options, **(wanted[key][1] if send_seeds else {})} for key in unknown],
                 progress,
                 keep=lambda number, reply, usage: self._add(unknown[number], reply, usage),
             )

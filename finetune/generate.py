@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -144,11 +144,24 @@ class ReplyGenerator:
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Every token that ends a turn: the tokenizer's, those of the model's own generation config, the template's."""
     ends = model.generation_config.eos_token_id if model.generation_config else None
-    tokens = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
-    marker = tokenizer.encode(end_of_turn(tokenizer), add_special_tokens=False)
-    if len(marker) == 1:
-        tokens.add(marker[0])
+    tokens = {*turn_ends(tokenizer).tokens, *(ends if isinstance(ends, list) else [ends])}
     return sorted(token for token in tokens if token is not None)
+
+
+class TurnEnds(NamedTuple):
+    """What a tokenizer and its chat template end a turn with."""
+
+    tokens: list[int]
+    strings: list[str]
+    """The template's marker where it is several tokens of the vocabulary; else none."""
+
+
+def turn_ends(tokenizer: PreTrainedTokenizerBase) -> TurnEnds:
+    """The end of a text, and the template's end of turn."""
+    text = end_of_turn(tokenizer)
+    marker = tokenizer.encode(text, add_special_tokens=False)
+    tokens = {tokenizer.eos_token_id, *(marker if len(marker) == 1 else [])} - {None}
+    return TurnEnds(sorted(tokens), [text] if len(marker) > 1 else [])
 
 
 class _Choice:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from siftune.evaluate.backends.config import Backend
+from siftune.evaluate.backends.config import Backend, ChatEndpoint
 from siftune.evaluate.harness import evaluate_suite
 from siftune.evaluate.suite import Suite
 from siftune.evaluate.tasks import ExactMatch, ResponseLoss
 from siftune.finetune.model_sources import ModelRef
 from siftune.runs.artifacts import Stage
 from siftune.runs.cost import Cost
+from siftune.runs.metering import Measured, Meter
 from siftune.runs.reply_stages import trained_model
-from siftune.runs.task_results import TaskResults
+from siftune.runs.task_results import VERSION, TaskResults
 from siftune.runs.workspace import StoredModel, StoredPool, Workspace
 from siftune.selection.features.endpoint.endpoint import Endpoint
 
@@ -42,6 +44,7 @@ class Evaluation:
         return Stage(
             kind="evaluation",
             name=name,
+            version=VERSION,
             config=self.suite,
             inputs={**self._model(), **self.suite.inputs()},
             build=self._build,
@@ -53,6 +56,9 @@ class Evaluation:
 
     def _model(self) -> dict[str, str]:
         """What is measured, and who runs it."""
+        if isinstance(self.backend, ChatEndpoint):
+            # Nothing of the config's model is used.
+            return self.backend.inputs()
         trained = {} if self.checkpoint is None else {"checkpoint": self.checkpoint.fingerprint}
         return {"model": self.base.fingerprint, **trained, **self.backend.inputs()}
 
@@ -60,6 +66,13 @@ class Evaluation:
         known, say = TaskResults(self.workspace.store.root, self.suite, self._model()), self.workspace.console.say
         if taken := known.take(folder):
             say(f"  evaluated before: {', '.join(taken)}")
+            Meter.add(Measured(seconds=sum(taken.values())))
+        started: dict[str, float] = {}
+
+        def on_task(task: str) -> None:
+            say(f"  evaluating {task}")
+            started[task.partition(":")[0]] = time.monotonic()
+
         try:
             return evaluate_suite(
                 self._reference(),
@@ -68,11 +81,12 @@ class Evaluation:
                 seed=EVALUATION_SEED,
                 pools=lambda source: self.workspace.pool(source).pool,
                 backend=self.backend,
-                on_task=lambda task: say(f"  evaluating {task}"),
+                on_task=on_task,
                 verdicts=self.workspace.store.root / "verdicts",
             ).to_json()
         finally:
-            known.keep(folder)
+            ends = [*list(started.values())[1:], time.monotonic()]
+            known.keep(folder, {name: end - begin for (name, begin), end in zip(started.items(), ends, strict=False)})
 
     def _reference(self) -> ModelRef:
         if self.checkpoint is None:

@@ -12,12 +12,13 @@ from siftune.evaluate.catalog import executing
 from siftune.evaluate.harness import result_file, samples_file
 from siftune.evaluate.suite import Suite
 from siftune.evaluate.tasks import LMEvalTask
+from siftune.runs.artifacts import read_record, write_json
 from siftune.runs.fingerprint import fingerprint
 
 FOLDER = "task_results"
 VERSION = 1
-"""Raised when the same task would be evaluated otherwise."""
-RESULT, SAMPLES = "result.json", "samples.jsonl"
+"""Of evaluations and of their tasks: raised when the same task would be evaluated otherwise."""
+RESULT, SAMPLES, RECORD = "result.json", "samples.jsonl", "record.json"
 
 
 class TaskResults:
@@ -33,32 +34,28 @@ class TaskResults:
 
     def missing(self) -> list[str]:
         """The tasks without a result."""
-        return [name for name, folder in self._folders.items() if not (folder / RESULT).is_file()]
+        return [name for name, folder in self._folders.items() if not (folder / RECORD).is_file()]
 
-    def take(self, evaluation: Path) -> list[str]:
-        """Put what there is into the folder of an evaluation; the names of the tasks that it lacked."""
-        taken = []
+    def take(self, evaluation: Path) -> dict[str, float]:
+        """Put what there is into the folder of an evaluation; tasks that it lacked -> the seconds that they took."""
+        taken = {}
         for name, folder in self._folders.items():
-            if (folder / RESULT).is_file() and not result_file(evaluation, name).exists():
+            record = read_record(folder)
+            if record is not None and not result_file(evaluation, name).exists():
                 # The result comes last: with it the task is done.
                 _link(folder / SAMPLES, samples_file(evaluation, name))
                 _link(folder / RESULT, result_file(evaluation, name))
-                taken.append(name)
+                taken[name] = float(record["seconds"])
         return taken
 
-    def keep(self, evaluation: Path) -> None:
-        """Take from the folder of an evaluation what it has found."""
+    def keep(self, evaluation: Path, seconds: Mapping[str, float]) -> None:
+        """Take from the folder of an evaluation what it has found; seconds: of the tasks that were measured now."""
         for name, folder in self._folders.items():
-            if result_file(evaluation, name).is_file() and not folder.exists():
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}-"))
-                _link(samples_file(evaluation, name), unfinished / SAMPLES)
-                _link(result_file(evaluation, name), unfinished / RESULT)
-                try:
-                    unfinished.rename(folder)
-                except OSError:
-                    # Another process was sooner, with the same result.
-                    shutil.rmtree(unfinished)
+            if result_file(evaluation, name).is_file() and read_record(folder) is None:
+                _link(samples_file(evaluation, name), folder / SAMPLES)
+                _link(result_file(evaluation, name), folder / RESULT)
+                # Written last: another process that keeps the same result at the same time writes the same files.
+                write_json(folder / RECORD, {"name": name, "seconds": round(seconds.get(name, 0.0), 3)})
 
 
 def _key(suite: Suite, name: str, model: Mapping[str, str]) -> str:
@@ -72,10 +69,13 @@ def _key(suite: Suite, name: str, model: Mapping[str, str]) -> str:
 
 
 def _link(source: Path, to: Path) -> None:
-    """The same file under another name, which takes no room; a copy where the file system has no links."""
+    """The same file under another name, which takes no room (a copy where the file system has no links); there is
+    never a part of it."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    to.unlink(missing_ok=True)
-    try:
-        os.link(source, to)
-    except OSError:
-        shutil.copyfile(source, to)
+    with tempfile.TemporaryDirectory(dir=to.parent, prefix=".") as folder:
+        made = Path(folder) / to.name
+        try:
+            os.link(source, made)
+        except OSError:
+            shutil.copyfile(source, made)
+        made.replace(to)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -16,16 +16,15 @@ from siftune.evaluate.backends.running import Written
 from siftune.finetune.chat import Message
 from siftune.finetune.decoding import Decoding
 
-REPLIES = "replies"
-"""Folder of an evaluation in which an endpoint's replies are kept."""
-
 
 class ChatModel:
     """A chat model behind an endpoint (`Running`)."""
 
-    def __init__(self, backend: ChatEndpoint, folder: Path) -> None:
+    keeps_replies = True
+
+    def __init__(self, backend: ChatEndpoint, replies: Path) -> None:
         backend.require()
-        self._replies = EndpointReplies(backend, "chat", folder / REPLIES, backend.leave_out)
+        self._replies = EndpointReplies(backend, "chat", replies, leave_out=backend.leave_out)
         self.counts = self._replies.counts
         self.lm = ChatLM(backend.model, self._replies)
 
@@ -71,7 +70,9 @@ class ChatLM(LM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """The texts, cut at their stop strings."""
-        return self._replies.texts(requests, _turns, progress=not disable_tqdm)
+        return self._replies.texts(
+            requests, lambda prompt, tokens: json.loads(prompt), progress=not disable_tqdm, extra=_going_on
+        )
 
     def loglikelihood(self, requests: list[Instance]) -> NoReturn:
         """Never asked: such tasks are refused."""
@@ -82,6 +83,7 @@ class ChatLM(LM):
         raise NotImplementedError("a chat endpoint does not tell how likely given tokens are")
 
 
-def _turns(prompt: str, tokens: int) -> list[dict[str, Any]]:
-    turns: list[dict[str, Any]] = json.loads(prompt)
-    return turns
+def _going_on(prompt: str) -> dict[str, bool]:
+    """What vLLM and SGLang are told where the last turn is an assistant's that has begun."""
+    begun = json.loads(prompt)[-1]["role"] == "assistant"
+    return {"continue_final_message": True, "add_generation_prompt": False} if begun else {}

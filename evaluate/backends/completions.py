@@ -12,14 +12,15 @@ from lm_eval.models.utils import resolve_max_length
 from tqdm import tqdm
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
-from siftune.evaluate.backends.chat import REPLIES
 from siftune.evaluate.backends.config import CompletionsEndpoint
 from siftune.evaluate.backends.endpoint_replies import EndpointReplies
+from siftune.evaluate.backends.prompts import AppliesTemplate, Prompt, check_room, encode_prompts, write_fitting
 from siftune.evaluate.backends.running import Written
 from siftune.evaluate.scored import Scored, ScoresTokens, sequence_of
 from siftune.evaluate.tasks import EvaluationError
-from siftune.finetune.chat import Message, encode_text, end_of_turn, render_prompt
+from siftune.finetune.chat import Message, encode_text
 from siftune.finetune.decoding import Decoding
+from siftune.finetune.generate import turn_ends
 from siftune.finetune.model import explained
 from siftune.finetune.model_sources import ModelRef
 from siftune.selection.features.endpoint.endpoint_errors import Refusal
@@ -28,12 +29,14 @@ from siftune.selection.features.endpoint.endpoint_errors import Refusal
 class CompletionsModel:
     """A model behind an endpoint (`Running`)."""
 
+    keeps_replies = True
+
     def __init__(
         self, ref: ModelRef, tokenizer: PreTrainedTokenizerBase, backend: CompletionsEndpoint, folder: Path
     ) -> None:
         backend.require()
         length = backend.max_length or _length(ref, tokenizer)
-        replies = EndpointReplies(backend, "completions", folder / REPLIES)
+        replies = EndpointReplies(backend, "completions", folder, ends=turn_ends(tokenizer))
         self._replies, self._tokenizer, self._room = replies, tokenizer, length
         self.counts = replies.counts
         self.lm = CompletionsLM(backend, tokenizer, replies, length, min(ref.max_length, length))
@@ -55,21 +58,17 @@ class CompletionsWriter:
     ) -> None:
         self._replies, self._tokenizer, self._decoding = replies, tokenizer, decoding
         self._longest = room - decoding.max_new_tokens
-        self._stops = [marker] if (marker := end_of_turn(tokenizer)) else []
 
     def write(self, conversations: Sequence[Sequence[Message]], seeds: Sequence[int]) -> list[Written]:
         """See `Writer`."""
-        texts = [render_prompt(self._tokenizer, conversation) for conversation in conversations]
-        prompts = [encode_text(self._tokenizer, text)["input_ids"] for text in texts]
-        fitting = [place for place, prompt in enumerate(prompts) if len(prompt) <= self._longest]
-        written = self._replies.answers(
-            [prompts[place] for place in fitting], self._decoding, [seeds[place] for place in fitting], self._stops
-        )
-        found = dict(zip(fitting, written, strict=True))
-        return [found.get(place) or Written(len(prompt), None) for place, prompt in enumerate(prompts)]
+
+        def written(prompts: list[Prompt], own_seeds: list[int]) -> list[Written]:
+            return self._replies.answers(prompts, self._decoding, own_seeds)
+
+        return write_fitting(encode_prompts(self._tokenizer, conversations), seeds, self._longest, written)
 
 
-class CompletionsLM(ScoresTokens, TemplateLM):
+class CompletionsLM(ScoresTokens, AppliesTemplate, TemplateLM):
     """The model as lm-eval's harness calls it. Prompts go out as tokens of this side's tokenizer, so that they are
     those that the model meets in this process."""
 
@@ -111,16 +110,6 @@ class CompletionsLM(ScoresTokens, TemplateLM):
             return tokens
         return list(self.tokenizer.encode(string, add_special_tokens=add_special_tokens))
 
-    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """The turns in the chat template of this side's tokenizer."""
-        text = self.tokenizer.apply_chat_template(
-            chat_history,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt,
-        )
-        return str(text)
-
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """The texts, cut at their stop strings; of a prompt that is too long the beginning is left out."""
         return self._replies.texts(requests, self._prompt, progress=not disable_tqdm)
@@ -152,7 +141,8 @@ class CompletionsLM(ScoresTokens, TemplateLM):
         raise NotImplementedError("tasks on whole texts (loglikelihood_rolling) are not evaluated by endpoints")
 
     def _prompt(self, text: str, tokens: int) -> list[int]:
-        return self.tok_encode(text)[-max(1, self.max_length - tokens) :]
+        check_room(tokens, self.max_length, "backend.max_length")
+        return self.tok_encode(text)[tokens - self.max_length :]
 
 
 def _length(ref: ModelRef, tokenizer: PreTrainedTokenizerBase) -> int:

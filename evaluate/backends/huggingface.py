@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from siftune.evaluate.backends.prompts import Prompt, write_fitting
 from siftune.evaluate.backends.running import Written
 from siftune.evaluate.lm import SiftuneLM
 from siftune.finetune.chat import Message
@@ -17,6 +18,8 @@ from siftune.finetune.model_sources import ModelRef
 
 class LoadedModel:
     """A model in memory (`Running`)."""
+
+    keeps_replies = False
 
     def __init__(self, ref: ModelRef, tokenizer: PreTrainedTokenizerBase, batch_size: int | None) -> None:
         self._model = load_causal_lm(ref)
@@ -42,11 +45,11 @@ class LoadedWriter:
 
     def write(self, conversations: Sequence[Sequence[Message]], seeds: Sequence[int]) -> list[Written]:
         """See `Writer`."""
-        prompts = self._generator.encode(conversations)
         room = self._generator.room
-        fitting = [
-            place for place, prompt in enumerate(prompts) if room is None or len(prompt) + self._max_new_tokens <= room
-        ]
-        replies = self._generator.generate([prompts[place] for place in fitting], [seeds[place] for place in fitting])
-        found = dict(zip(fitting, replies, strict=True))
-        return [Written(len(prompt), found.get(place)) for place, prompt in enumerate(prompts)]
+
+        def written(prompts: list[Prompt], own_seeds: list[int]) -> list[Written]:
+            replies = self._generator.generate(prompts, own_seeds)
+            return [Written(len(prompt), reply) for prompt, reply in zip(prompts, replies, strict=True)]
+
+        longest = None if room is None else room - self._max_new_tokens
+        return write_fitting(self._generator.encode(conversations), seeds, longest, written)

@@ -30,6 +30,8 @@ class Writer(Protocol):
 class Running(Protocol):
     """A model that is ready to be evaluated."""
 
+    keeps_replies: bool
+    """Whether what it wrote is kept by itself, so that nothing else has to."""
     lm: Any
     """As lm-eval's harness calls it."""
     counts: TokenCounts

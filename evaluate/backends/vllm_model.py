@@ -14,12 +14,21 @@ from vllm import SamplingParams
 from vllm.engine.arg_utils import EngineArgs
 
 from siftune.evaluate.backends import config
+from siftune.evaluate.backends.prompts import (
+    AppliesTemplate,
+    Prompt,
+    check_room,
+    encode_prompts,
+    seeds_of,
+    write_fitting,
+)
 from siftune.evaluate.backends.running import Written
 from siftune.evaluate.scored import Scored, ScoresTokens, sequence_of
 from siftune.evaluate.token_counts import TokenCounts
-from siftune.finetune.chat import Message, encode_text, end_of_turn, render_prompt
+from siftune.finetune.chat import Message
 from siftune.finetune.decoding import Decoding
-from siftune.finetune.generate import Reply
+from siftune.finetune.generate import Reply, turn_ends
+from siftune.finetune.model import resolve_dtype
 from siftune.finetune.model_sources import ModelRef
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -28,6 +37,8 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 class VLLMModel:
     """A model in vLLM (`Running`)."""
+
+    keeps_replies = False
 
     def __init__(
         self, ref: ModelRef, tokenizer: PreTrainedTokenizerBase, backend: config.VLLM, batch_size: int | None
@@ -44,7 +55,7 @@ class VLLMModel:
         return {}
 
 
-class VLLMScores(ScoresTokens, VLLM):
+class VLLMScores(ScoresTokens, AppliesTemplate, VLLM):
     """lm-eval's vLLM model with the tokenizer and template that the training used, and conversations scored."""
 
     def __init__(
@@ -56,9 +67,8 @@ class VLLMScores(ScoresTokens, VLLM):
         super().__init__(
             pretrained=ref.path,
             revision=ref.revision,
-            dtype=ref.dtype,
+            dtype=str(resolve_dtype(ref.dtype)).removeprefix("torch."),
             tensor_parallel_size=backend.tensor_parallel_size,
-            data_parallel_size=backend.data_parallel_size,
             gpu_memory_utilization=backend.gpu_memory_utilization,
             max_model_len=backend.max_model_len,
             **adapter,
@@ -66,12 +76,10 @@ class VLLMScores(ScoresTokens, VLLM):
             **backend.options,
         )
         self.tokenizer = tokenizer
-        self.hf_chat_template = tokenizer.chat_template
         # A token more is scored, and another one written: vLLM insists on it.
         self.scored_length = self.max_length - 2
         self.conversation_length = min(ref.max_length, self.max_length - 1)
-        marker = end_of_turn(tokenizer)
-        self.stops = [marker] if marker else []
+        self.ends = turn_ends(tokenizer)
 
     def score(self, requests: Sequence[Scored], progress: str | None = None) -> list[tuple[list[float], bool]]:
         """See `ScoresTokens`; vLLM shows a progress bar of its own."""
@@ -96,9 +104,13 @@ class VLLMScores(ScoresTokens, VLLM):
     def modify_gen_kwargs(self, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], list[str], int]:
         """lm-eval's; a text also ends at the chat template's end of turn."""
         settings, stops, tokens = VLLM.modify_gen_kwargs(*args, **kwargs)
-        return settings, [*stops, *(stop for stop in self.stops if stop not in stops)], tokens
+        check_room(tokens, self.max_length, "backend.max_model_len")
+        ends = [stop for stop in self.ends.strings if stop not in stops]
+        return settings | {"stop_token_ids": self.ends.tokens}, [*stops, *ends], tokens
 
     def _model_generate(self, requests: list[list[int]], generate: bool = False, sampling_params: Any = None) -> Any:
+        if generate:
+            _seed(requests, sampling_params)
         outputs = super()._model_generate(requests, generate, sampling_params)
         self.counts.read += sum(map(len, requests))
         if generate:
@@ -115,13 +127,13 @@ class VLLMWriter:
 
     def write(self, conversations: Sequence[Sequence[Message]], seeds: Sequence[int]) -> list[Written]:
         """See `Writer`."""
-        texts = [render_prompt(self._lm.tokenizer, conversation) for conversation in conversations]
-        prompts = [encode_text(self._lm.tokenizer, text)["input_ids"] for text in texts]
+
+        def written(prompts: list[Prompt], own_seeds: list[int]) -> list[Written]:
+            replies = self._lm.generate(prompts, [self._sampling(seed) for seed in own_seeds])
+            return [Written(len(prompt), reply) for prompt, reply in zip(prompts, replies, strict=True)]
+
         longest = self._lm.max_length - self._decoding.max_new_tokens
-        fitting = [place for place, prompt in enumerate(prompts) if len(prompt) <= longest]
-        sampling = [self._sampling(seeds[place]) for place in fitting]
-        found = dict(zip(fitting, self._lm.generate([prompts[place] for place in fitting], sampling), strict=True))
-        return [Written(len(prompt), found.get(place)) for place, prompt in enumerate(prompts)]
+        return write_fitting(encode_prompts(self._lm.tokenizer, conversations), seeds, longest, written)
 
     def _sampling(self, seed: int) -> SamplingParams:
         return SamplingParams(
@@ -129,14 +141,23 @@ class VLLMWriter:
             temperature=self._decoding.temperature,
             top_p=self._decoding.top_p if self._decoding.temperature else 1.0,
             seed=seed % 2**63,
-            stop=self._lm.stops,
+            stop=self._lm.ends.strings,
+            stop_token_ids=self._lm.ends.tokens,
         )
 
 
 def _scores(request: Scored, sequence: Sequence[int], logprobs: Sequence[Any]) -> tuple[list[float], bool]:
-    """What vLLM says of each token, by rank and log-probability given those before it."""
-    own = [logprobs[place + 1][sequence[place + 1]] for place in request.positions]
-    return [one.logprob for one in own], all(one.rank == 1 for one in own)
+    """What vLLM says of each token given those before it: its log-probability, and the likeliest one's beside it."""
+    known = [{token: one.logprob for token, one in logprobs[place + 1].items()} for place in request.positions]
+    own = [found[sequence[place + 1]] for found, place in zip(known, request.positions, strict=True)]
+    return own, all(mine >= max(found.values()) for mine, found in zip(own, known, strict=True))
+
+
+def _seed(prompts: Sequence[Sequence[int]], sampling: Sequence[SamplingParams]) -> None:
+    """Seeds for what is drawn: samples of one prompt differ, and are the same whatever was drawn before."""
+    drawn = [place for place, one in enumerate(sampling) if one.temperature and one.seed is None]
+    for place, seed in zip(drawn, seeds_of(str(list(prompts[place])) for place in drawn), strict=True):
+        sampling[place].seed = seed
 
 
 def _adapter(folder: Path) -> dict[str, Any]:

@@ -1,12 +1,10 @@
-"""`siftune measure` from rows, files of ids and records of runs to a table, JSON and a picture."""
+"""What `siftune measure` measures: rows, files of ids, records of runs."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,17 +15,13 @@ from rich.console import Console
 
 from siftune.finetune.model_sources import RandomModel
 from siftune.runs.artifacts import write_json
-from siftune.runs.build import ConfigError, build
 from siftune.runs.console import StageConsole
-from siftune.runs.measure import check_measure, measured
+from siftune.runs.measure import measured
 from siftune.runs.measuring.config import MeasureConfig
-from siftune.runs.measuring.report import MeasuredSet, MeasureReport
 from siftune.runs.measuring.sets import recorded_picks, sets_of
-from siftune.runs.measuring.table import markdown, print_table
-from siftune.runs.preflight import check_command
 from siftune.runs.report import ReportError
 from siftune.runs.workspace import Workspace
-from siftune.selection.diversity import MEASURES, MeasureSettings, Reference
+from siftune.selection.diversity import MeasureSettings, Reference
 from siftune.selection.features.arrays import ArraysConfig
 from siftune.selection.features.encoders.causal_lm import CausalLMEncoder
 from siftune.selection.pool.file_pool import FilePool
@@ -208,114 +202,3 @@ def test_runs_whose_pool_is_gone_and_groups_that_are_not_there_are_named(config:
         sets_of(dataclasses.replace(config, runs="g"), workspace(config))
     with pytest.raises(ReportError, match="it has the groups g"):
         recorded_picks(config.store, "another")
-
-
-def report_of(values: Mapping[str, tuple[int, float, float]]) -> MeasureReport:
-    """name -> rows, facility location (less is more diverse), Vendi score."""
-    sets = tuple(
-        MeasuredSet(
-            name,
-            rows,
-            {"facility_location": far, "vendi_score": vendi},
-            {} if vendi == vendi else {"vendi_score": "because"},
-            "f",
-        )
-        for name, (rows, far, vendi) in values.items()
-    )
-    settings = MeasureSettings(names=("facility_location", "vendi_score"))
-    return MeasureReport(
-        pool="made", pool_fingerprint="p", pool_rows=40, encoder="e", reference=None, settings=settings, sets=sets
-    )
-
-
-REPORT = {"a": (8, 1.0, 3.0), "b": (8, 2.0, 4.0), "c": (9, 0.5, float("nan"))}
-
-
-def test_the_best_is_the_best_of_its_size() -> None:
-    report = report_of(REPORT)
-    assert report.best("facility_location", 3) == {"a"}
-    assert report.best("vendi_score", 3) == {"b"}
-    assert report.best("vendi_score", -1) == set()
-
-
-def test_markdown_has_few_sets_beside_each_other_and_many_below() -> None:
-    beside = markdown(report_of(REPORT)).splitlines()
-    assert beside[4] == "| measure | a<br>8 rows | b<br>8 rows | c<br>9 rows |"
-    assert beside[6] == "| Facility location ↓ | **1.000** | 2.000 | 0.500 |"
-    assert beside[7] == "| Vendi score ↑ | 3.000 | **4.000** | – |"
-    assert "No Vendi score of c: because." in beside
-    below = markdown(report_of({**REPORT, "d": (8, 7.0, 1.0), "e": (8, 7.0, 1.0), "f": (8, 7.0, 1.0)})).splitlines()
-    assert below[4] == "| set | rows | Facility location ↓ | Vendi score ↑ |"
-    assert below[7] == "| b | 8 | 2.000 | **4.000** |"
-
-
-def test_the_table_says_how_to_read_it() -> None:
-    said = io.StringIO()
-    print_table(report_of(REPORT), Console(file=said, width=100))
-    assert "pool made (40 rows) · encoder e" in said.getvalue()
-    assert "compare sets that have as many" in said.getvalue()
-    assert "no Vendi score of c: because" in said.getvalue()
-
-
-def test_json_has_null_where_a_set_has_no_value() -> None:
-    found = json.loads(json.dumps(report_of(REPORT).to_json(), allow_nan=False))
-    assert found["sets"][2]["values"] == {"facility_location": 0.5, "vendi_score": None}
-    assert found["sets"][2]["reasons"] == {"vendi_score": "because"}
-    assert found["measures"]["facility_location"]["more_is_more_diverse"] is False
-
-
-def test_the_picture_has_a_panel_a_measure_and_no_point_for_what_is_missing() -> None:
-    from siftune.runs.measuring.plots import measures_figure
-
-    panels = [axis for axis in measures_figure(report_of(REPORT)).axes if axis.get_visible()]
-    assert [axis.get_title().strip() for axis in panels] == ["Facility location", "Vendi score"]
-    assert [len(axis.collections) for axis in panels] == [3, 2]
-
-
-def test_the_command_prints_json_for_programs_and_writes_files(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "siftune.runs.main",
-        "measure",
-        "pool.size=60",
-        "model=tiny",
-        "measures.clusters=5",
-    ]
-    command += [f"store={tmp_path / 'store'}", f"output={tmp_path / 'out'}", "format=json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert [item["rows"] for item in found["sets"]] == [60]
-    assert all(value is not None for value in found["sets"][0]["values"].values())
-    assert json.loads((tmp_path / "out" / "measures.json").read_text()) == found
-    assert (tmp_path / "out" / "measures.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_yaml_composes_and_spells_every_field() -> None:
-    (node,) = check_command("measure", [], multirun=False, config_dir=None, check=check_measure)
-    config: MeasureConfig = build(MeasureConfig, node)
-    assert config.measures == MeasureSettings()
-    assert {*node, "reference"} == {field.name for field in dataclasses.fields(MeasureConfig)}
-    assert set(node["measures"]) == {field.name for field in dataclasses.fields(MeasureSettings)}
-    assert config.reads_embeddings
-    assert set(MEASURES) == set(config.measures.chosen)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        (["subsets.mine=folder"], "with a plus, +subsets.mine="),
-        (["+subsets.mine=no-such-folder"], "subsets.mine=no-such-folder: there is no such file"),
-        (["measures.names=[novelsm]"], "did you mean 'novelsum'"),
-        (["arrays.reference_embeddings=x.npy"], "arrays.embeddings is not"),
-        (["+arrays.num_tokens=x.npy"], "arrays.num_tokens is not read"),
-        (["arrays.embeddings=x.npy", "pool@reference=skills"], "arrays.reference_embeddings"),
-        (["arrays.embeddings=x.npy"], "there is no such file"),
-        (["format=yaml"], "format=yaml"),
-    ],
-)
-def test_mistakes_are_refused_before_compute(overrides: list[str], words: str) -> None:
-    with pytest.raises((ConfigError, ValueError)) as refused:
-        check_command("measure", overrides, multirun=False, config_dir=None, check=check_measure)
-    assert words in str(refused.value)

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from siftune.selection.features.endpoint.endpoint_client import OpenEndpoint
@@ -26,6 +26,11 @@ class Endpoint:
     What identifies a result is the model's name and `extra`. The rest is not part of it: `base_url` is a place, as a
     path is, and the same model served elsewhere gives the same answers as far as an endpoint ever does.
     """
+
+    place: ClassVar[str] = "endpoint"
+    """What the config calls it, for messages."""
+    how_to_leave_out: ClassVar[str] = "a setting that the model does not take is left out by null"
+    """What to do where a request has an entry too many, for messages."""
 
     model: str
     """The model's name as the endpoint knows it."""
@@ -50,18 +55,18 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if not self.model.strip():
-            raise ValueError("endpoint.model must name a model")
+            raise ValueError(f"{self.place}.model must name a model")
         if not self.base_url.startswith(("http://", "https://")):
-            raise ValueError(f"endpoint.base_url={self.base_url} must begin with http:// or https://")
+            raise ValueError(f"{self.place}.base_url={self.base_url} must begin with http:// or https://")
         if not (self.timeout > 0 and math.isfinite(self.timeout)):
-            raise ValueError(f"endpoint.timeout={self.timeout} must be a positive number of seconds")
+            raise ValueError(f"{self.place}.timeout={self.timeout} must be a positive number of seconds")
         for name, least in (("max_retries", 0), ("concurrency", 1), ("input_price", 0), ("output_price", 0)):
             value = getattr(self, name)
             if value is not None and not value >= least:
-                raise ValueError(f"endpoint.{name}={value} must be at least {least}")
+                raise ValueError(f"{self.place}.{name}={value} must be at least {least}")
         if self.output_price is not None and self.input_price is None:
             raise ValueError(
-                "endpoint.output_price without endpoint.input_price would tell half of the cost: give both"
+                f"{self.place}.output_price without {self.place}.input_price would tell half of the cost: give both"
             )
 
     @property
@@ -95,9 +100,9 @@ class Endpoint:
     def key_remedy(self) -> str:
         """What to do about a key that is missing or refused."""
         if self.api_key_env is None:
-            return "endpoint.api_key_env must name the environment variable that holds it"
+            return f"{self.place}.api_key_env must name the environment variable that holds it"
         if self.key is None:
-            return f"set the environment variable {self.api_key_env} (or name another one by endpoint.api_key_env)"
+            return f"set the environment variable {self.api_key_env} (or name another one by {self.place}.api_key_env)"
         return f"check the environment variable {self.api_key_env}"
 
     def _client(self) -> OpenEndpoint:

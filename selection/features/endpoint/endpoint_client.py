@@ -216,7 +216,8 @@ class OpenEndpoint:
         why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         return (
             f"{self._endpoint.base_url} answers, but not as an OpenAI-compatible endpoint does, "
-            f"{MALFORMED_RETRIES + 1} times in a row ({why}): {text[:SAID]!r}. Check endpoint.base_url and the model"
+            f"{MALFORMED_RETRIES + 1} times in a row ({why}): {text[:SAID]!r}. Check {self._endpoint.place}.base_url "
+            "and the model"
         )
 
     def _total(self, counted: Any) -> dict[str, float]:

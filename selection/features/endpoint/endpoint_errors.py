@@ -49,14 +49,15 @@ def explained(error: Exception, endpoint: Endpoint) -> str:
 def _what(error: Exception, endpoint: Endpoint) -> str:
     import openai
 
+    place = endpoint.place
     if isinstance(error, openai.APITimeoutError):
         return (
             f"did not answer within {endpoint.timeout:g} seconds, {endpoint.max_retries + 1} times: raise "
-            "endpoint.timeout, or lower endpoint.concurrency"
+            f"{place}.timeout, or lower {place}.concurrency"
         )
     if isinstance(error, openai.APIConnectionError):
         return (
-            f"cannot be reached ({error.__cause__ or error}): is the server running, and is endpoint.base_url right? "
+            f"cannot be reached ({error.__cause__ or error}): is the server running, and is {place}.base_url right? "
             "It mostly ends in /v1"
         )
     said = _said(error)
@@ -64,21 +65,18 @@ def _what(error: Exception, endpoint: Endpoint) -> str:
         return f"does not accept the key: {endpoint.key_remedy()}. It says: {said}"
     if isinstance(error, openai.NotFoundError):
         return (
-            "was not found: endpoint.model is not one of its models, or endpoint.base_url lacks its last part, "
+            f"was not found: {place}.model is not one of its models, or {place}.base_url lacks its last part, "
             f"mostly /v1. It says: {said}"
         )
     if isinstance(error, openai.RateLimitError):
         return (
             f"limits the rate, or has no credit left, also after up to {endpoint.max_retries} retries: lower "
-            f"endpoint.concurrency, or start again later, as finished shards are kept. It says: {said}"
+            f"{place}.concurrency, or start again later, as what is finished is kept. It says: {said}"
         )
     status = getattr(error, "status_code", None)
     if status is not None and status >= 500:
         return f"fails with status {status}, after {endpoint.max_retries} retries. It says: {said}"
-    return (
-        f"refuses the request (status {status}): check endpoint.model; a setting that the model does not take is left "
-        f"out by null. It says: {said}"
-    )
+    return f"refuses the request (status {status}): check {place}.model; {endpoint.how_to_leave_out}. It says: {said}"
 
 
 def _said(error: Exception) -> str:

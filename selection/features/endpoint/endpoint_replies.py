@@ -122,7 +122,7 @@ def read_scores(text: str, asked: tuple[Sequence[int], Any]) -> tuple[TokenScore
     body = _TextCompletion.model_validate_json(text)
     found, count = body.choices[0].logprobs, len(asked[0])
     if found is None:
-        raise ValueError("the prompt's log-probabilities (echo and logprobs) are not sent")
+        raise ValueError("the prompt's log-probabilities (echo and logprobs) are not sent; vLLM's server sends them")
     own, top = found.token_logprobs[1:count], found.top_logprobs[1:count]
     pairs = [
         (mine, max(best.values(), default=mine))

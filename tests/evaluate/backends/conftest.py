@@ -23,6 +23,7 @@ class Served:
         self._tokenizer, self._model = load_tokenizer(ref), load_causal_lm(ref)
         self._lock = threading.Lock()
         self.bodies: list[dict[str, Any]] = []
+        self.room = 2048
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
         threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -34,8 +35,15 @@ class Served:
     @torch.inference_mode()
     def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         self.bodies.append(body)
+        if len(body.get("prompt", ())) + body["max_tokens"] > self.room:
+            raise ValueError(f"This model's maximum context length is {self.room} tokens")
         if path.endswith("/chat/completions"):
-            text = self._tokenizer.apply_chat_template(body["messages"], tokenize=False, add_generation_prompt=True)
+            text = self._tokenizer.apply_chat_template(
+                body["messages"],
+                tokenize=False,
+                add_generation_prompt=body.get("add_generation_prompt", True),
+                continue_final_message=body.get("continue_final_message", False),
+            )
             prompt = encode_text(self._tokenizer, text)["input_ids"]
             written, reason = self._write(prompt, body)
             choice: dict[str, Any] = {"message": {"role": "assistant", "content": self._decode(written)}}
@@ -59,7 +67,8 @@ class Served:
             else:
                 ids.append(int(logits.argmax()))
             said = self._decode(ids[len(prompt) :])
-            if any(stop in said for stop in body.get("stop", ())) or ids[-1] == self._tokenizer.eos_token_id:
+            ends = [self._tokenizer.eos_token_id, *body.get("stop_token_ids", ())]
+            if any(stop in said for stop in body.get("stop", ())) or ids[-1] in ends:
                 return ids[len(prompt) :], "stop"
         return ids[len(prompt) :], "length"
 
@@ -85,13 +94,17 @@ class Served:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with served._lock:
-                    answer = served.answer(self.path, body)
-                self._send(answer)
+                try:
+                    with served._lock:
+                        answer = served.answer(self.path, body)
+                except ValueError as error:
+                    self._send({"error": {"message": str(error)}}, 400)
+                else:
+                    self._send(answer)
 
-            def _send(self, answer: Any) -> None:
+            def _send(self, answer: Any, status: int = 200) -> None:
                 raw = json.dumps(answer).encode()
-                self.send_response(200)
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(raw)))
                 self.end_headers()

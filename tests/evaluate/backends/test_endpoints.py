@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from siftune.evaluate.backends.config import HERE, ChatEndpoint, CompletionsEndpoint
+from siftune.evaluate.backends.config import HERE, VLLM, ChatEndpoint, CompletionsEndpoint
 from siftune.evaluate.harness import evaluate_suite, validate_suite
 from siftune.evaluate.judged import Judge
 from siftune.evaluate.mt_bench import MTBench
@@ -138,6 +138,75 @@ def test_samples_of_one_prompt_differ_and_are_asked_for_once(
     assert len(served.bodies) == 12
 
 
+def test_samples_differ_where_the_endpoint_takes_no_seed(
+    tiny: ModelRef, served: Any, sums: LMEvalTask, pools: Pools, tmp_path: Path
+) -> None:
+    path = Path(sums.task)
+    path.write_text(path.read_text() + "repeats: 2\n")
+    drawn = dataclasses.replace(sums, generation={"do_sample": True, "temperature": 1.0}, limit=1)
+    backend = ChatEndpoint(model="tiny", base_url=served.url, leave_out=("seed",))
+    evaluate_suite(tiny, Suite(name="s", tasks={"sums": drawn}), tmp_path / "out", pools=pools, backend=backend)
+    assert len(served.bodies) == 2
+    assert not any("seed" in body for body in served.bodies)
+
+
+def test_evaluations_share_what_an_endpoint_said(
+    tiny: ModelRef, served: Any, sums: LMEvalTask, pools: Pools, tmp_path: Path
+) -> None:
+    backend = ChatEndpoint(model="tiny", base_url=served.url)
+    for limit, requests in ((2, 2), (None, 4)):
+        suite = Suite(name="s", tasks={"sums": sums}, limit=limit)
+        folder = tmp_path / str(limit)
+        evaluate_suite(tiny, suite, folder, pools=pools, backend=backend, verdicts=tmp_path / "verdicts")
+        assert len(served.bodies) == requests
+
+
+def test_an_endpoint_with_less_room_than_was_said_is_no_matter_of_single_questions(
+    tiny: ModelRef, served: Any, sums: LMEvalTask, pools: Pools, tmp_path: Path
+) -> None:
+    served.room = 100
+    suite = Suite(name="s", tasks={"sums": sums})
+    with pytest.raises(EvaluationError, match=r"backend.max_length .*maximum context length is 100"):
+        evaluate_suite(
+            tiny,
+            suite,
+            tmp_path / "a",
+            pools=pools,
+            backend=CompletionsEndpoint(model="tiny", base_url=served.url),
+        )
+    backend = CompletionsEndpoint(model="tiny", base_url=served.url, max_length=8)
+    with pytest.raises(EvaluationError, match=r"answers may have 8 tokens and the model has 8 positions"):
+        evaluate_suite(tiny, suite, tmp_path / "b", pools=pools, backend=backend)
+
+
+def test_a_model_goes_on_with_an_answer_that_has_begun(
+    tiny: ModelRef, served: Any, sums: LMEvalTask, pools: Pools, tmp_path: Path
+) -> None:
+    path = Path(sums.task)
+    path.write_text(path.read_text() + 'gen_prefix: "The sum is"\n')
+    suite = Suite(name="s", tasks={"sums": sums})
+    with pytest.raises(EvaluationError, match=r"backend\.continues=true"):
+        validate_suite(suite, backend=ChatEndpoint(model="tiny", base_url=served.url))
+    evaluate_suite(tiny, suite, tmp_path / "here", pools=pools)
+    backends = {
+        "completions": CompletionsEndpoint(model="tiny", base_url=served.url),
+        "chat": ChatEndpoint(model="tiny", base_url=served.url, continues=True),
+    }
+    for name, backend in backends.items():
+        validate_suite(suite, backend=backend)
+        evaluate_suite(tiny, suite, tmp_path / name, pools=pools, backend=backend, verdicts=tmp_path / name / "kept")
+        assert outputs(tmp_path / name, "sums") == outputs(tmp_path / "here", "sums")
+
+
+def test_what_changes_a_result_in_vllm_is_part_of_its_identity() -> None:
+    plain = VLLM().inputs()
+    assert plain == VLLM(tensor_parallel_size=2, options={"enforce_eager": True}).inputs()
+    assert plain != VLLM(options={"quantization": "fp8"}).inputs()
+    assert plain != VLLM(max_model_len=1024).inputs()
+    with pytest.raises(ValueError, match=r"backend\.options\.dtype: siftune sets it"):
+        VLLM(options={"dtype": "float16"})
+
+
 @pytest.mark.parametrize("kind", [CompletionsEndpoint, ChatEndpoint])
 def test_open_questions_are_answered_by_an_endpoint(
     kind: type[CompletionsEndpoint | ChatEndpoint], tiny: ModelRef, served: Any, tmp_path: Path
@@ -159,13 +228,12 @@ def test_open_questions_are_answered_by_an_endpoint(
         # The tiny model is no judge: it is asked, and says nothing that is a rating.
         with pytest.raises(EvaluationError, match="hold no verdict"):
             evaluate_suite(tiny, suite, tmp_path / folder, pools=lambda source: pytest.fail("no pool"), backend=backend)
-    here, there = (
-        [json.loads(line) for line in (tmp_path / folder / "answers" / "mt.jsonl").read_text().split("\n") if line]
-        for folder in ("here", "there")
-    )
-    assert here == there
-    assert len(here) == 3
-    assert all(answered["written"] for answered in here)
+    lines = (tmp_path / "here" / "answers" / "mt.jsonl").read_text().split("\n")
+    here = [text for line in lines if line for text in json.loads(line)["texts"]]
+    kept = "".join(path.read_text() for path in (tmp_path / "there" / "replies").glob("tiny-*.jsonl"))
+    there = [json.loads(line)["text"].strip() for line in kept.split("\n") if line]
+    assert sorted(here) == sorted(there)
+    assert len(here) == 6
 
 
 def test_what_a_chat_endpoint_cannot_do_is_said_at_once(

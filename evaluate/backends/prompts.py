@@ -1,0 +1,82 @@
+"""Prompts of a model that is given tokens, whoever runs it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from jinja2.exceptions import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from siftune.evaluate.backends.running import Written
+from siftune.evaluate.tasks import EvaluationError
+from siftune.finetune.chat import Message, encode_text, render_prompt
+
+Prompt = list[int]
+
+
+class AppliesTemplate:
+    """lm-eval's prompts in the chat template of a tokenizer, as its HuggingFace model makes them: to be mixed in."""
+
+    tokenizer: Any
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The turns as text; without those of the system where the template takes none."""
+        try:
+            return self._rendered(chat_history, add_generation_prompt)
+        except TemplateError:
+            return self._rendered([turn for turn in chat_history if turn["role"] != "system"], add_generation_prompt)
+
+    def _rendered(self, turns: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        text = self.tokenizer.apply_chat_template(
+            turns,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt,
+        )
+        return str(text)
+
+
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]]) -> list[Prompt]:
+    """The conversations' tokens in the chat template, the header of the assistant's turn at the end."""
+    return [encode_text(tokenizer, render_prompt(tokenizer, turns))["input_ids"] for turns in conversations]
+
+
+def write_fitting(
+    prompts: Sequence[Prompt],
+    seeds: Sequence[int],
+    longest: int | None,
+    write: Callable[[list[Prompt], list[int]], Sequence[Written]],
+) -> list[Written]:
+    """What `write` answers to prompts of at most `longest` tokens (None: any) and their seeds; no reply to others."""
+    fitting = [place for place, prompt in enumerate(prompts) if longest is None or len(prompt) <= longest]
+    written = write([prompts[place] for place in fitting], [seeds[place] for place in fitting])
+    found = dict(zip(fitting, written, strict=True))
+    return [found.get(place) or Written(len(prompt), None) for place, prompt in enumerate(prompts)]
+
+
+def check_room(tokens: int, room: int, setting: str) -> None:
+    """EvaluationError where an answer of so many tokens leaves no room for its prompt."""
+    if tokens >= room:
+        raise EvaluationError(
+            f"its answers may have {tokens:,} tokens and the model has {room:,} positions for prompt and answer: lower "
+            f"generation.max_gen_toks of the task, or raise {setting}"
+        )
+
+
+def seeds_of(prompts: Iterable[str]) -> list[int]:
+    """One a prompt: samples of one prompt differ, and are the same whatever is drawn besides."""
+    times: Counter[str] = Counter()
+    seeds = []
+    for prompt in prompts:
+        digest = hashlib.sha256(f"{times[prompt]}:{prompt}".encode("utf-8", "surrogatepass")).digest()
+        seeds.append(small_seed(int.from_bytes(digest[:8], "big")))
+        times[prompt] += 1
+    return seeds
+
+
+def small_seed(seed: int) -> int:
+    """Of 31 bits: some servers take 32 with a sign."""
+    return seed % 2**31
