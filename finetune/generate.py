@@ -101,7 +101,7 @@ class ReplyGenerator:
     def _batch(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], progress: Callable[[int], None]
     ) -> list[Reply]:
-        choose = _Choice(seeds, self._decoding.temperature, self._decoding.top_p)
+        choose = TokenChoice(seeds, self._decoding.temperature, self._decoding.top_p)
         said: list[list[int]] = [[] for _ in prompts]
         going, cache = list(range(len(prompts))), DynamicCache(config=self._model.config)
         tokens, seen = padded(prompts, int(self._tokenizer.pad_token_id), self._model.device)
@@ -164,10 +164,11 @@ def turn_ends(tokenizer: PreTrainedTokenizerBase) -> TurnEnds:
     return TurnEnds(sorted(tokens), [text] if len(marker) > 1 else [])
 
 
-class _Choice:
+class TokenChoice:
     """The next token of each row: the likeliest, or one drawn by the row's own random numbers."""
 
     def __init__(self, seeds: Sequence[int], temperature: float, top_p: float) -> None:
+        """seeds: one a row; none are needed at temperature 0. top_p: see `Decoding`."""
         self._generators = [np.random.default_rng(seed) for seed in seeds]
         self._temperature = temperature
         self._top_p = top_p

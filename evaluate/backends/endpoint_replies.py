@@ -12,9 +12,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text
 from tqdm import tqdm
 
-from siftune.evaluate.backends.prompts import seeds_of, small_seed
 from siftune.evaluate.backends.running import Written
 from siftune.evaluate.kept_replies import KeptReplies
+from siftune.evaluate.seeds import seeds_of, small_seed
 from siftune.evaluate.tasks import EvaluationError
 from siftune.evaluate.token_counts import TokenCounts
 from siftune.finetune.decoding import Decoding

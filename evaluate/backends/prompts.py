@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -64,19 +62,3 @@ def check_room(tokens: int, room: int, setting: str) -> None:
             f"its answers may have {tokens:,} tokens and the model has {room:,} positions for prompt and answer: lower "
             f"generation.max_gen_toks of the task, or raise {setting}"
         )
-
-
-def seeds_of(prompts: Iterable[str]) -> list[int]:
-    """One a prompt: samples of one prompt differ, and are the same whatever is drawn besides."""
-    times: Counter[str] = Counter()
-    seeds = []
-    for prompt in prompts:
-        digest = hashlib.sha256(f"{times[prompt]}:{prompt}".encode("utf-8", "surrogatepass")).digest()
-        seeds.append(small_seed(int.from_bytes(digest[:8], "big")))
-        times[prompt] += 1
-    return seeds
-
-
-def small_seed(seed: int) -> int:
-    """Of 31 bits: some servers take 32 with a sign."""
-    return seed % 2**31

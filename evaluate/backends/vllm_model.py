@@ -19,11 +19,11 @@ from siftune.evaluate.backends.prompts import (
     Prompt,
     check_room,
     encode_prompts,
-    seeds_of,
     write_fitting,
 )
 from siftune.evaluate.backends.running import Written
 from siftune.evaluate.scored import Scored, ScoresTokens, sequence_of
+from siftune.evaluate.seeds import seeds_of
 from siftune.evaluate.token_counts import TokenCounts
 from siftune.finetune.chat import Message
 from siftune.finetune.decoding import Decoding
@@ -156,7 +156,7 @@ def _scores(request: Scored, sequence: Sequence[int], logprobs: Sequence[Any]) -
 def _seed(prompts: Sequence[Sequence[int]], sampling: Sequence[SamplingParams]) -> None:
     """Seeds for what is drawn: samples of one prompt differ, and are the same whatever was drawn before."""
     drawn = [place for place, one in enumerate(sampling) if one.temperature and one.seed is None]
-    for place, seed in zip(drawn, seeds_of(str(list(prompts[place])) for place in drawn), strict=True):
+    for place, seed in zip(drawn, seeds_of(tuple(prompts[place]) for place in drawn), strict=True):
         sampling[place].seed = seed
 
 

@@ -64,10 +64,27 @@ def test_greedy_texts_with_a_stop_string(tiny: ModelRef, batch_size: int | None,
     assert all(until[0] not in text for text in expected) if until else True
 
 
-def test_what_is_drawn_is_left_to_transformers(tiny: ModelRef) -> None:
-    drawn = generations([], do_sample=True, temperature=1.5)
+@pytest.mark.parametrize("batch_size", [2, 5, None])
+def test_drawn_samples_differ_and_are_the_same_in_any_batch(tiny: ModelRef, batch_size: int | None) -> None:
+    samples = [request for request in generations([], do_sample=True, temperature=1.5) for _ in range(4)]
+    alone = make(tiny, 1).generate_until(samples, disable_tqdm=True)
+    assert len(set(alone)) == len(samples)
+    lm = make(tiny, batch_size)
+    assert lm.generate_until(samples, disable_tqdm=True) == alone
+    # Whatever was drawn before.
+    assert lm.generate_until(samples, disable_tqdm=True) == alone
+
+
+def test_a_small_nucleus_holds_the_likeliest_token_alone(tiny: ModelRef) -> None:
     lm = make(tiny)
-    assert len(lm.generate_until(drawn, disable_tqdm=True)) == len(QUESTIONS)
+    drawn = lm.generate_until(generations([], do_sample=True, temperature=0.8, top_p=1e-9), disable_tqdm=True)
+    assert drawn == lm.generate_until(generations([]), disable_tqdm=True)
+
+
+def test_settings_that_siftune_does_not_know_are_left_to_transformers(tiny: ModelRef) -> None:
+    lm = make(tiny)
+    found = lm.generate_until(generations([], do_sample=True, temperature=1.5, top_k=1), disable_tqdm=True)
+    assert found == lm.generate_until(generations([]), disable_tqdm=True)
     assert lm.counts.written > 0
 
 

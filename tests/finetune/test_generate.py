@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from siftune.finetune.chat import Message
 from siftune.finetune.decoding import Decoding
-from siftune.finetune.generate import Reply, ReplyGenerator, _Choice, end_tokens
+from siftune.finetune.generate import Reply, ReplyGenerator, TokenChoice, end_tokens
 from siftune.finetune.model import load_causal_lm, load_tokenizer
 from siftune.finetune.model_sources import ModelRef
 
@@ -99,11 +99,11 @@ def test_the_seed_makes_the_drawn_reply(model: PreTrainedModel, tokenizer: PreTr
 def test_tokens_are_drawn_by_their_probability_within_top_p() -> None:
     logits = torch.log(torch.tensor([0.15, 0.5, 0.05, 0.3]))
     rows = 4000
-    drawn = _Choice(range(rows), 1.0, 1.0)(logits.repeat(rows, 1), range(rows)).tolist()
+    drawn = TokenChoice(range(rows), 1.0, 1.0)(logits.repeat(rows, 1), range(rows)).tolist()
     counts = Counter(drawn)
     for token, share in enumerate((0.15, 0.5, 0.05, 0.3)):
         assert counts[token] / rows == pytest.approx(share, abs=0.03)
-    nucleus = _Choice(range(rows), 1.0, 0.8)(logits.repeat(rows, 1), range(rows)).tolist()
+    nucleus = TokenChoice(range(rows), 1.0, 0.8)(logits.repeat(rows, 1), range(rows)).tolist()
     assert set(nucleus) == {1, 3}
     assert Counter(nucleus)[1] / rows == pytest.approx(0.625, abs=0.03)
 

@@ -1,4 +1,4 @@
-"""Greedy texts with stop strings: a row that has ended leaves its batch, a prefix that all share is read once."""
+"""Texts with stop strings: a row that has ended leaves its batch, a prefix that all share is read once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from siftune.evaluate.prefix_cache import PrefixCache
 from siftune.evaluate.prefixes import WORTH, common_length
 from siftune.evaluate.token_counts import TokenCounts
+from siftune.finetune.generate import TokenChoice
 from siftune.finetune.steps import DecodingSteps, padded
 
 MORE = 2
@@ -27,8 +28,8 @@ class Ends:
     """Strings, none empty."""
 
 
-class GreedyWriter:
-    """The likeliest token after the likeliest token."""
+class TextWriter:
+    """A model in memory that goes on with prompts, token by token."""
 
     def __init__(
         self, model: Any, prefixes: PrefixCache, tokenizer: PreTrainedTokenizerBase, counts: TokenCounts
@@ -40,14 +41,16 @@ class GreedyWriter:
         self._counts = counts
 
     @torch.inference_mode()
-    def write(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, ends: Ends) -> list[list[int]]:
+    def write(
+        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, ends: Ends, choose: TokenChoice
+    ) -> list[list[int]]:
         """What follows each prompt, up to and with its end; at most so many tokens."""
         texts: list[list[int]] = [[] for _ in prompts]
         lookback = self._lookback(ends.stops)
         tokens, seen, cache = self._start(prompts)
         going = list(range(len(prompts)))
         for _ in range(max_new_tokens):
-            chosen = self._steps.next_logits(tokens, seen, cache).argmax(-1)
+            chosen = choose(self._steps.next_logits(tokens, seen, cache), going)
             for row, token in zip(going, chosen.tolist(), strict=True):
                 texts[row].append(token)
             kept = [place for place, row in enumerate(going) if not self._has_ended(texts[row], ends, lookback)]
