@@ -20,6 +20,7 @@ from lm_eval.models.huggingface import HFLM
 from omegaconf import OmegaConf
 
 from siftune.evaluate import harness
+from siftune.evaluate.backends import huggingface
 from siftune.evaluate.results import SuiteResult
 from siftune.evaluate.suite import Suite
 from siftune.evaluate.token_counts import TokenCounts
@@ -79,7 +80,7 @@ def test_quick_suite(reference: ModelRef, tmp_path: Path, monkeypatch: pytest.Mo
         suite = quick(task)
         ours, mine = timed(reference, suite, tmp_path / f"{task}-ours")
         with monkeypatch.context() as patched:
-            patched.setattr(harness, "SiftuneLM", PlainLM)
+            patched.setattr(huggingface, "SiftuneLM", PlainLM)
             plain, theirs = timed(reference, suite, tmp_path / f"{task}-plain")
         total = {"plain": total["plain"] + plain, "ours": total["ours"] + ours}
         one, other = mine.tasks[task], theirs.tasks[task]
