@@ -13,8 +13,11 @@ from lm_eval.api.model import LM
 from siftune.evaluate.backends.config import ChatEndpoint
 from siftune.evaluate.backends.endpoint_replies import EndpointReplies
 from siftune.evaluate.backends.running import Written
+from siftune.evaluate.tasks import EvaluationError
 from siftune.finetune.chat import Message
 from siftune.finetune.decoding import Decoding
+
+NO_SCORES = "a chat endpoint does not tell how likely given tokens are"
 
 
 class ChatModel:
@@ -76,11 +79,11 @@ class ChatLM(LM):
 
     def loglikelihood(self, requests: list[Instance]) -> NoReturn:
         """Never asked: such tasks are refused."""
-        raise NotImplementedError("a chat endpoint does not tell how likely given tokens are")
+        raise EvaluationError(NO_SCORES)
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> NoReturn:
         """Never asked: such tasks are refused."""
-        raise NotImplementedError("a chat endpoint does not tell how likely given tokens are")
+        raise EvaluationError(NO_SCORES)
 
 
 def _going_on(prompt: str) -> dict[str, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from siftune.evaluate import catalog
-from siftune.evaluate.backends.config import Backend, ChatEndpoint, CompletionsEndpoint
+from siftune.evaluate.backends.config import Backend, ChatEndpoint
 from siftune.evaluate.judged import JudgedTask
 from siftune.evaluate.suite import Suite, Task
 from siftune.evaluate.tasks import EvaluationError, LMEvalTask
@@ -36,12 +36,9 @@ def _problem(name: str, task: Task, backend: Backend) -> str | None:
     if not isinstance(task, LMEvalTask):
         return None if backend.scores_tokens else "it reads the model's own tokens, which a chat endpoint does not show"
     leaves = list(catalog.find(task).leaves())
-    kinds = {leaf.config.get("output_type", "generate_until") for leaf in leaves}
-    if isinstance(backend, CompletionsEndpoint) and "loglikelihood_rolling" in kinds:
-        return "it asks for the likelihood of whole texts, which is not asked of endpoints"
     if not isinstance(backend, ChatEndpoint):
         return None
-    if kinds != {"generate_until"}:
+    if {leaf.config.get("output_type", "generate_until") for leaf in leaves} != {"generate_until"}:
         return "its answers are the likeliest of some, and a chat endpoint does not tell how likely a text is"
     if not task.apply_chat_template:
         return TEMPLATE.format(name=name)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import resolve_max_length
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
@@ -136,9 +137,17 @@ class CompletionsLM(ScoresTokens, AppliesTemplate, TemplateLM):
             )
         return results
 
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
-        """No task of the suites asks for it."""
-        raise NotImplementedError("tasks on whole texts (loglikelihood_rolling) are not evaluated by endpoints")
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        """lm-eval's log-likelihoods of whole texts, window by window where they are long."""
+        windows = [self._windows(request.args[0]) for request in requests]
+        flat = [(("", ""), context, scored) for own in windows for context, scored in own]
+        values = iter(self._loglikelihood_tokens(flat, disable_tqdm))
+        return [sum(next(values)[0] for _ in own) for own in windows]
+
+    def _windows(self, text: str) -> list[tuple[list[int], list[int]]]:
+        """(context, tokens to be scored) of each window."""
+        parts = get_rolling_token_windows(self.tok_encode(text), self.prefix_token_id, self.scored_length, 1)
+        return [make_disjoint_window(part) for part in parts]
 
     def _prompt(self, text: str, tokens: int) -> list[int]:
         check_room(tokens, self.max_length, "backend.max_length")

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval.api.instance import Instance
 
 from siftune.evaluate.backends.config import HERE, VLLM, ChatEndpoint, CompletionsEndpoint
 from siftune.evaluate.harness import evaluate_suite, validate_suite
 from siftune.evaluate.judged import Judge
+from siftune.evaluate.lm import SiftuneLM
 from siftune.evaluate.mt_bench import MTBench
 from siftune.evaluate.results import SuiteResult
 from siftune.evaluate.suite import Suite
 from siftune.evaluate.tasks import EvaluationError, ExactMatch, LMEvalTask, ResponseLoss
 from siftune.finetune.decoding import Decoding
+from siftune.finetune.model import load_causal_lm, load_tokenizer
 from siftune.finetune.model_sources import ModelRef
 from siftune.selection.features.endpoint.endpoint import Endpoint, EndpointError
 from siftune.selection.pool.file_pool import FilePool
@@ -82,6 +85,21 @@ def test_completions_give_the_scores_of_this_process(
     assert outputs(tmp_path / "there", "em") == outputs(tmp_path / "here", "em")
     assert there.tasks["em"].tokens == here.tasks["em"].tokens
     assert there.tasks["sums"].details["endpoint_requests"] == 4
+
+
+@pytest.mark.parametrize("length", [2048, 24])
+def test_whole_texts_have_the_likelihood_of_this_process(
+    length: int, tiny: ModelRef, served: Any, tmp_path: Path
+) -> None:
+    texts = ["One text, of which some windows are made where the model has little room.", "Short."]
+    requests = [Instance("loglikelihood_rolling", {}, (text,), number) for number, text in enumerate(texts)]
+    tokenizer = load_tokenizer(tiny)
+    backend = CompletionsEndpoint(model="tiny", base_url=served.url, max_length=length)
+    found = backend.start(tiny, tokenizer, None, tmp_path).lm.loglikelihood_rolling(requests, disable_tqdm=True)
+    here = SiftuneLM(load_causal_lm(tiny), tokenizer, batch_size=1, conversation_length=2048)
+    # HFLM's windows are as long as the model; what is served has two positions less.
+    here._max_length = length - 2
+    assert found == pytest.approx(here.loglikelihood_rolling(requests, disable_tqdm=True), rel=1e-4)
 
 
 def test_a_long_prompt_loses_its_beginning_as_in_this_process(
