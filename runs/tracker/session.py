@@ -91,9 +91,11 @@ def _wandb_parent(folder: Path) -> Path:
 
 
 def keep_files_in(folder: Path) -> dict[str, str | None]:
-    """Point W&B's staging and cache at `folder` instead of the home directory; returns the variables as they were."""
+    """Point W&B's staging and cache at `folder` instead of the home directory, and keep it from advertising its tracer
+    where a judge's client is imported; returns the variables as they were."""
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {"WANDB_DATA_DIR": folder / "staging", "WANDB_CACHE_DIR": folder / "cache"}
+    files = {"WANDB_DATA_DIR": folder / "staging", "WANDB_CACHE_DIR": folder / "cache"}
+    wanted = {**files, "WANDB_DISABLE_WEAVE": "true"}
     before = {name: os.environ.get(name) for name in wanted}
     for name, path in wanted.items():
         os.environ.setdefault(name, str(path))
