@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -12,13 +13,13 @@ from siftune.evaluate.catalog import executing
 from siftune.evaluate.harness import result_file, samples_file
 from siftune.evaluate.suite import Suite
 from siftune.evaluate.tasks import LMEvalTask
-from siftune.runs.artifacts import read_record, write_json
+from siftune.runs.artifacts import write_json
 from siftune.runs.fingerprint import fingerprint
 
 FOLDER = "task_results"
 VERSION = 1
 """Of evaluations and of their tasks: raised when the same task would be evaluated otherwise."""
-RESULT, SAMPLES, RECORD = "result.json", "samples.jsonl", "record.json"
+RESULT, SAMPLES, KEPT = "result.json", "samples.jsonl", "kept.json"
 
 
 class TaskResults:
@@ -34,28 +35,27 @@ class TaskResults:
 
     def missing(self) -> list[str]:
         """The tasks without a result."""
-        return [name for name, folder in self._folders.items() if not (folder / RECORD).is_file()]
+        return [name for name, folder in self._folders.items() if not (folder / KEPT).is_file()]
 
     def take(self, evaluation: Path) -> dict[str, float]:
         """Put what there is into the folder of an evaluation; tasks that it lacked -> the seconds that they took."""
         taken = {}
         for name, folder in self._folders.items():
-            record = read_record(folder)
-            if record is not None and not result_file(evaluation, name).exists():
+            if (folder / KEPT).is_file() and not result_file(evaluation, name).exists():
                 # The result comes last: with it the task is done.
                 _link(folder / SAMPLES, samples_file(evaluation, name))
                 _link(folder / RESULT, result_file(evaluation, name))
-                taken[name] = float(record["seconds"])
+                taken[name] = float(json.loads((folder / KEPT).read_text(encoding="utf-8"))["seconds"])
         return taken
 
     def keep(self, evaluation: Path, seconds: Mapping[str, float]) -> None:
         """Take from the folder of an evaluation what it has found; seconds: of the tasks that were measured now."""
         for name, folder in self._folders.items():
-            if result_file(evaluation, name).is_file() and read_record(folder) is None:
+            if result_file(evaluation, name).is_file() and not (folder / KEPT).is_file():
                 _link(samples_file(evaluation, name), folder / SAMPLES)
                 _link(result_file(evaluation, name), folder / RESULT)
                 # Written last: another process that keeps the same result at the same time writes the same files.
-                write_json(folder / RECORD, {"name": name, "seconds": round(seconds.get(name, 0.0), 3)})
+                write_json(folder / KEPT, {"name": name, "seconds": round(seconds.get(name, 0.0), 3)})
 
 
 def _key(suite: Suite, name: str, model: Mapping[str, str]) -> str:
