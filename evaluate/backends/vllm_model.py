@@ -71,9 +71,7 @@ class VLLMScores(ScoresTokens, AppliesTemplate, VLLM):
             tensor_parallel_size=backend.tensor_parallel_size,
             gpu_memory_utilization=backend.gpu_memory_utilization,
             max_model_len=backend.max_model_len,
-            **adapter,
-            **together,
-            **backend.options,
+            **{**together, **adapter, **backend.options},
         )
         self.tokenizer = tokenizer
         # A token more is scored, and another one written: vLLM insists on it.
