@@ -148,8 +148,7 @@ def _explain_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
 
 def _settings(node: Any, key: str) -> set[str]:
     """What the class of a part of the config may be given, whether its YAML names it or not."""
-    target = node._get_node(TARGET)
-    return set() if target is None else {field.name for field in dataclasses.fields(resolve(target._value(), key))}
+    return {field.name for field in dataclasses.fields(resolve(node[TARGET], key))} if TARGET in node else set()
 
 
 def group_options(group: str) -> list[str]:

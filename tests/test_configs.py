@@ -121,6 +121,9 @@ def test_every_field_of_an_option_is_spelt_out_in_its_yaml() -> None:
         (["pool=file"], ["pool.path"]),
         (["evaluate=heldout", "evaluate.tasks.heldout.data.path=x"], ["Did you mean heldout_loss"]),
         (["finetune.max_length=100000"], ["finetune.max_length", "model.max_length"]),
+        (["evaluate=diviter", "evaluate.tasks.mmlu.limit=2"], ["no entry limit yet", "+evaluate.tasks.mmlu.limit="]),
+        (["backend=chat", "backend.model=m"], ["serves its own model 'm'", "selection=none finetune=none"]),
+        (["backend=vllm", "+backend.options.dtype=float16"], ["backend.options.dtype", "siftune sets it"]),
     ],
 )
 def test_mistakes_are_refused_before_compute(overrides: list[str], words: list[str]) -> None:
