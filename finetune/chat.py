@@ -68,6 +68,11 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message
     return _apply(tokenizer, messages, None, generation=True)
 
 
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
+    """The conversations' tokens in the chat template, the header of the assistant's turn at the end."""
+    return [encode_text(tokenizer, render_prompt(tokenizer, turns))["input_ids"] for turns in conversations]
+
+
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
     """What the chat template writes after an assistant's words, e.g. <|im_end|>."""
     rendered = render(tokenizer, [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from siftune.finetune.chat import Message, encode_text, end_of_turn, render_prompt
+from siftune.finetune.chat import Message, encode_prompts, end_of_turn
 from siftune.finetune.decoding import Decoding
 from siftune.finetune.steps import DecodingSteps, padded
 
@@ -60,7 +60,7 @@ class ReplyGenerator:
 
     def encode(self, prompts: Sequence[Sequence[Message]]) -> list[list[int]]:
         """The prompts' tokens in the chat template, the header of the assistant's turn at the end; needs no model."""
-        return [encode_text(self._tokenizer, render_prompt(self._tokenizer, prompt))["input_ids"] for prompt in prompts]
+        return encode_prompts(self._tokenizer, prompts)
 
     def generate(
         self,

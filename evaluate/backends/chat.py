@@ -87,6 +87,6 @@ class ChatLM(LM):
 
 
 def _going_on(prompt: str) -> dict[str, bool]:
-    """What vLLM and SGLang are told where the last turn is an assistant's that has begun."""
+    """What vLLM is told where the last turn is an assistant's that has begun."""
     begun = json.loads(prompt)[-1]["role"] == "assistant"
     return {"continue_final_message": True, "add_generation_prompt": False} if begun else {}

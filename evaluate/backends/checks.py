@@ -12,7 +12,7 @@ TEMPLATE = "a chat endpoint is given turns: set ++evaluate.tasks.{name}.apply_ch
 
 BEGUN = (
     "it puts the beginning of the answer into the model's mouth: backend.continues=true, where the endpoint goes on "
-    "with an assistant's turn that has begun (vLLM, SGLang)"
+    "with an assistant's turn that has begun (vLLM)"
 )
 
 

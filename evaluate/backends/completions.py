@@ -15,11 +15,11 @@ from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from siftune.evaluate.backends.config import CompletionsEndpoint
 from siftune.evaluate.backends.endpoint_replies import EndpointReplies
-from siftune.evaluate.backends.prompts import AppliesTemplate, Prompt, check_room, encode_prompts, write_fitting
+from siftune.evaluate.backends.prompts import AppliesTemplate, Prompt, check_room, write_fitting
 from siftune.evaluate.backends.running import Written
 from siftune.evaluate.scored import Scored, ScoresTokens, sequence_of
 from siftune.evaluate.tasks import EvaluationError
-from siftune.finetune.chat import Message, encode_text
+from siftune.finetune.chat import Message, encode_prompts, encode_text
 from siftune.finetune.decoding import Decoding
 from siftune.finetune.generate import turn_ends
 from siftune.finetune.model import explained

@@ -98,7 +98,7 @@ class VLLM:
 
 @dataclass(frozen=True, kw_only=True)
 class CompletionsEndpoint(Endpoint):
-    """A model behind /completions of an OpenAI-compatible endpoint (vLLM, SGLang, llama.cpp ...).
+    """A model behind /completions of an OpenAI-compatible endpoint that echoes log-probabilities (vLLM).
 
     The config's model, whose weights are not loaded, gives the tokenizer and the chat template: it must be the one that
     is served.
@@ -136,7 +136,7 @@ class ChatEndpoint(Endpoint):
     how_to_leave_out: ClassVar[str] = "an entry that the model does not take is left out by backend.leave_out"
 
     continues: bool = False
-    """Whether the endpoint goes on with an assistant's turn that has begun, by continue_final_message (vLLM, SGLang):
+    """Whether the endpoint goes on with an assistant's turn that has begun, by continue_final_message (vLLM):
     some tasks put the answer's beginning into the model's mouth."""
 
     leave_out: tuple[str, ...] = ()

@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jinja2.exceptions import TemplateError
-from transformers import PreTrainedTokenizerBase
 
 from siftune.evaluate.backends.running import Written
 from siftune.evaluate.tasks import EvaluationError
-from siftune.finetune.chat import Message, encode_text, render_prompt
 
 Prompt = list[int]
 
@@ -35,11 +33,6 @@ class AppliesTemplate:
             continue_final_message=not add_generation_prompt,
         )
         return str(text)
-
-
-def encode_prompts(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]]) -> list[Prompt]:
-    """The conversations' tokens in the chat template, the header of the assistant's turn at the end."""
-    return [encode_text(tokenizer, render_prompt(tokenizer, turns))["input_ids"] for turns in conversations]
 
 
 def write_fitting(

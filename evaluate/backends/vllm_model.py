@@ -18,14 +18,13 @@ from siftune.evaluate.backends.prompts import (
     AppliesTemplate,
     Prompt,
     check_room,
-    encode_prompts,
     write_fitting,
 )
 from siftune.evaluate.backends.running import Written
 from siftune.evaluate.scored import Scored, ScoresTokens, sequence_of
 from siftune.evaluate.seeds import seeds_of
 from siftune.evaluate.token_counts import TokenCounts
-from siftune.finetune.chat import Message
+from siftune.finetune.chat import Message, encode_prompts
 from siftune.finetune.decoding import Decoding
 from siftune.finetune.generate import Reply, turn_ends
 from siftune.finetune.model import resolve_dtype
